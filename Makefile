@@ -1,0 +1,48 @@
+# Two commands do everything on a machine with Python 3.11+, pip and make:
+#   make demo   enlarges real medical images with the bundled model (installs what a device needs)
+#   make test   lint, types and tests (installs PyTorch and the other development tools)
+
+PYTHON ?= python3
+DEV := .venv
+DEVICE := .venv-device
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint format bench clean
+
+demo: $(DEVICE)/installed
+	$(DEVICE)/bin/lightsr-infer --demo demo --force
+
+test: lint
+	$(DEV)/bin/python -m pytest
+
+lint: $(DEV)/installed
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+
+format: $(DEV)/installed
+	$(DEV)/bin/ruff check --fix .
+	$(DEV)/bin/ruff format .
+
+# Quality of the bundled models on the eval split of the folder that LIGHTSR_DATA names.
+bench: $(DEV)/installed
+	@test -d "$(LIGHTSR_DATA)/eval" || { echo "set LIGHTSR_DATA to the folder that holds eval/"; exit 2; }
+	$(DEV)/bin/lightsr-bench quality --data "$(LIGHTSR_DATA)/eval" --by-source
+
+clean:
+	rm -rf $(DEV) $(DEVICE) build dist demo
+
+RUNTIME := $(shell find runtime -type f -not -name '*.pyc' 2>/dev/null)
+
+$(DEVICE)/installed: pyproject.toml constraints.txt $(RUNTIME)
+	@echo "installing what a device needs into $(DEVICE)"
+	$(PYTHON) -m venv $(DEVICE)
+	$(DEVICE)/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .
+	$(DEVICE)/bin/python $(PIP_INSTALL) .
+	@touch $@
+
+$(DEV)/installed: pyproject.toml constraints.txt
+	@echo "installing the development tools into $(DEV); PyTorch takes a while"
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/python $(PIP_INSTALL) --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Benchmarks of lightsr models beside what people use."""

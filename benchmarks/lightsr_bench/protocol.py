@@ -1,0 +1,110 @@
+"""How quality is measured: truth, data ranges, border, metrics.
+
+The whole image, cropped to a multiple of 24, is the truth; the input is made from it
+by a degradation and rounded to its integer type; results are rounded to it too, and
+scale + 2 pixels are cropped at the border.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from lightsr.image import Image
+from numpy.typing import NDArray
+
+CROP_MULTIPLE = 24
+"""Sides of the truth are multiples of it: it is divisible by every scale."""
+
+CT_PNG_OFFSET_HU = 1024
+"""A CT that comes as PNG stores Hounsfield units plus this, clipped at 0."""
+
+SOFT_TISSUE_HU = (-160.0, 240.0)
+LUNG_HU = (-1350.0, 150.0)
+"""Data ranges of CT; truth and result are both clipped to them."""
+
+MR_PERCENTILE = 99.9
+"""Upper end of the data range of MR, as a percentile of the truth; the lower end is 0."""
+
+SSIM_WINDOW_PX, SSIM_SIGMA_PX = 11, 1.5
+"""Gaussian window of SSIM.
+
+References
+----------
+Z. Wang et al., "Image quality assessment: from error visibility to structural
+similarity", IEEE Trans. Image Processing 13(4), 2004.
+"""
+
+
+@dataclass(frozen=True)
+class Range:
+    """A data range in which an image is judged.
+
+    Parameters
+    ----------
+    name : str
+        Row group it belongs to, such as "CT soft tissue".
+    low, high : float
+        In the unit that `to_unit` gives.
+    clip : bool
+        Whether truth and result are clipped to it.
+    """
+
+    name: str
+    low: float
+    high: float
+    clip: bool
+
+
+def ranges(modality: str, truth: NDArray[Any]) -> tuple[Range, ...]:
+    """Data ranges for an image of a modality; `truth` in its unit."""
+    if modality == "CT":
+        return (Range("CT soft tissue", *SOFT_TISSUE_HU, clip=True), Range("CT lung", *LUNG_HU, clip=True))
+    if modality == "MR":
+        return (Range("MR", 0.0, float(np.percentile(truth, MR_PERCENTILE)), clip=False),)
+    top = 255.0 if truth.max() <= 255 else float(np.percentile(truth, MR_PERCENTILE))
+    return (Range(modality or "image", 0.0, top, clip=False),)
+
+
+def to_unit(stored: NDArray[Any], image: Image, modality: str) -> NDArray[np.float64]:
+    """Stored values as Hounsfield units for CT, as they are for others."""
+    values = stored.astype(np.float64)
+    if modality != "CT":
+        return values
+    intercept = getattr(image.header, "RescaleIntercept", None)
+    if intercept is None:
+        return values - CT_PNG_OFFSET_HU
+    return values * float(getattr(image.header, "RescaleSlope", 1.0)) + float(intercept)
+
+
+def crop_border(picture: NDArray[Any], scale: int) -> NDArray[Any]:
+    """Without scale + 2 pixels on each side."""
+    margin = scale + 2
+    return picture[margin:-margin, margin:-margin]
+
+
+def psnr_db(truth: NDArray[np.float64], result: NDArray[np.float64], *, data_range: float) -> float:
+    """Peak signal-to-noise ratio, dB; 100 where nothing differs.
+
+    >>> psnr_db(np.zeros((2, 2)), np.full((2, 2), 1.0), data_range=10.0)
+    20.0
+    """
+    error = float(np.mean(np.square(truth - result)))
+    return min(100.0, 10 * math.log10(data_range**2 / error)) if error else 100.0
+
+
+def ssim(truth: NDArray[np.float64], result: NDArray[np.float64], *, data_range: float) -> float:
+    """Structural similarity with a Gaussian window."""
+    from skimage.metrics import structural_similarity
+
+    return float(
+        structural_similarity(  # type: ignore[no-untyped-call]
+            truth,
+            result,
+            data_range=data_range,
+            gaussian_weights=True,
+            sigma=SSIM_SIGMA_PX,
+            win_size=SSIM_WINDOW_PX,
+            use_sample_covariance=False,
+        )
+    )

@@ -1,0 +1,43 @@
+"""lightsr: medical super-resolution on small devices.
+
+>>> import lightsr
+>>> upscaler = lightsr.load("tiny", scale=2)
+>>> upscaler.scale
+2
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightsr.card import ModelCard as ModelCard
+    from lightsr.errors import ImageError as ImageError
+    from lightsr.errors import LightsrError as LightsrError
+    from lightsr.errors import ModelError as ModelError
+    from lightsr.errors import OutputError as OutputError
+    from lightsr.upscaler import IntensityMap as IntensityMap
+    from lightsr.upscaler import Upscaler as Upscaler
+    from lightsr.upscaler import load as load
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ImageError": "errors",
+    "IntensityMap": "upscaler",
+    "LightsrError": "errors",
+    "ModelCard": "card",
+    "ModelError": "errors",
+    "OutputError": "errors",
+    "Upscaler": "upscaler",
+    "load": "upscaler",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on its first use: `import lightsr` alone costs no numpy and no onnxruntime."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lightsr' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(f"lightsr.{_HOMES[name]}"), name)

@@ -1,0 +1,237 @@
+"""Command line of the runtime: `lightsr-infer`."""
+
+import argparse
+import dataclasses
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from lightsr import __version__
+from lightsr.errors import LightsrError
+
+if TYPE_CHECKING:
+    from lightsr.pipeline import Outcome
+    from lightsr.upscaler import Upscaler
+
+DONE, FAILED, SOME_FAILED = 0, 1, 3
+"""Exit statuses; argparse gives 2 for wrong usage."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments of `lightsr-infer`."""
+    p = argparse.ArgumentParser(
+        prog="lightsr-infer",
+        description="Enlarge medical images by super-resolution: DICOM to DICOM, PNG to PNG.",
+        epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed or were refused (each named). "
+        "Derived images are not for primary diagnosis.",
+    )
+    p.add_argument("input", metavar="IN", nargs="?", type=Path, help="file or folder")
+    p.add_argument("output", metavar="OUT", nargs="?", type=Path, help="file or folder; a folder is mirrored")
+    p.add_argument("--scale", type=int, choices=(2, 3, 4, 8), default=2, help="enlargement (default 2)")
+    p.add_argument("--model", metavar="NAME|FILE.onnx", help="bundled model or model file")
+    p.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="of a bundled model (default int8)")
+    p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default all; 1 on shared machines)")
+    p.add_argument("--tile", type=_tile, metavar="N", help="tile side, low-resolution pixels (default 256)")
+    p.add_argument("--glob", metavar="G", default="*", help="in a folder, only files whose name matches")
+    existing = p.add_mutually_exclusive_group()
+    existing.add_argument("--skip-existing", action="store_true", help="leave results that are there already")
+    existing.add_argument("--force", action="store_true", help="overwrite results that are there already")
+    p.add_argument("--json", action="store_true", help="results as JSON lines on standard output")
+    other = p.add_argument_group("instead of IN and OUT")
+    other.add_argument("--demo", type=Path, metavar="DIR", help="enlarge sample images that come with pydicom")
+    other.add_argument("--list-models", action="store_true", help="bundled models")
+    other.add_argument("--info", metavar="MODEL", help="card of a model")
+    other.add_argument("--self-test", nargs="?", const="", metavar="MODEL", help="check one model, or all bundled")
+    p.add_argument("--debug", action="store_true", help="show tracebacks")
+    p.add_argument("--version", action="version", version=f"lightsr-infer {__version__}")
+    return p
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("at least 1 is needed")
+    return value
+
+
+def _tile(text: str) -> int:
+    value = int(text)
+    if value < 16:
+        raise argparse.ArgumentTypeError("at least 16 is needed")
+    return value
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `lightsr-infer`; returns the exit status."""
+    p = parser()
+    arguments = p.parse_args(argv)
+    modes = [arguments.demo, arguments.list_models, arguments.info, arguments.self_test is not None]
+    if sum(bool(mode) for mode in modes) > 1:
+        p.error("--demo, --list-models, --info and --self-test exclude each other")
+    if any(modes) and arguments.input is not None:
+        p.error("IN and OUT do not go with --demo, --list-models, --info or --self-test")
+    if not any(modes) and arguments.output is None:
+        p.error("IN and OUT are needed (or --demo DIR)")
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        if arguments.demo is not None:
+            return _demo(arguments)
+        if arguments.list_models:
+            return _list_models(arguments)
+        if arguments.info is not None:
+            return _info(arguments)
+        if arguments.self_test is not None:
+            return _self_test(arguments)
+        return _infer(arguments)
+    except LightsrError as error:
+        if arguments.debug:
+            raise
+        print(f"lightsr-infer: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("lightsr-infer: stopped; what was finished is complete, nothing else was written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return FAILED
+    except Exception as error:
+        if arguments.debug:
+            raise
+        # Only the kind: a foreign message may quote what it choked on, a patient's data.
+        print(f"lightsr-infer: unexpected {type(error).__name__}; --debug shows where", file=sys.stderr)
+        return FAILED
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _upscaler(arguments: argparse.Namespace) -> "Upscaler":
+    from lightsr.upscaler import TILE_PX, load
+
+    return load(
+        arguments.model,
+        scale=arguments.scale,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        tile=arguments.tile or TILE_PX,
+    )
+
+
+def _infer(arguments: argparse.Namespace) -> int:
+    from lightsr.pipeline import Outcome, enlarge_file, mirrored
+
+    jobs = list(mirrored(arguments.input, arguments.output, arguments.glob))
+    upscaler = _upscaler(arguments)
+    live = sys.stderr.isatty() and len(jobs) > 1
+    outcomes: list[Outcome] = []
+    for number, (source, target) in enumerate(jobs, start=1):
+        if live:
+            print(f"\r\x1b[K{number}/{len(jobs)} {source.name}", end="", file=sys.stderr, flush=True)
+        try:
+            outcome = enlarge_file(
+                source, target, upscaler, overwrite=arguments.force, skip_existing=arguments.skip_existing
+            )
+        except Exception as error:
+            if arguments.debug:
+                raise
+            message = f"{source}: unexpected {type(error).__name__}; --debug shows where"
+            outcome = Outcome(source, target, "failed", message=message)
+        outcomes.append(outcome)
+        if live:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        _tell(outcome, arguments.json)
+    failed = sum(outcome.status == "failed" for outcome in outcomes)
+    if len(jobs) > 1 and not arguments.json:
+        done = sum(outcome.status == "done" for outcome in outcomes)
+        existed = len(jobs) - done - failed
+        print(f"{done} enlarged, {existed} already there, {failed} failed or refused", file=sys.stderr)
+    if not failed:
+        return DONE
+    return FAILED if arguments.input.is_file() else SOME_FAILED
+
+
+def _tell(outcome: "Outcome", as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(dataclasses.asdict(outcome), default=str), flush=True)
+    if outcome.status == "failed":
+        print(f"lightsr-infer: {outcome.message}", file=sys.stderr)
+    elif outcome.status == "done" and not as_json:
+        (h, w), (sh, sw) = outcome.size_in, outcome.size_out
+        print(
+            f"{outcome.source} -> {outcome.target}  {w}x{h} -> {sw}x{sh}  {outcome.milliseconds:.0f} ms",
+            flush=True,
+        )
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from lightsr.demo import run
+
+    rows = run(arguments.demo, threads=arguments.threads, overwrite=arguments.force)
+    if arguments.json:
+        for row in rows:
+            print(json.dumps(dataclasses.asdict(row), default=str))
+        return DONE
+    print(f"{'image':<16}{'model':<12}{'size in':>10}{'size out':>11}{'ms':>7}{'peak MiB':>10}  written")
+    for row in rows:
+        (h, w), (sh, sw) = row.size_in, row.size_out
+        sizes = f"{f'{w}x{h}':>10}{f'{sw}x{sh}':>11}"
+        print(f"{row.image:<16}{row.model:<12}{sizes}{row.milliseconds:>7.0f}{row.peak_mib:>10.0f}  {row.target}")
+    print(f"\nSide by side (input, bicubic, lightsr): {arguments.demo}/*.png")
+    print("Derived images are not for primary diagnosis; the originals stay what they are.")
+    return DONE
+
+
+def _list_models(arguments: argparse.Namespace) -> int:
+    from lightsr.model import bundled_models
+
+    for entry in bundled_models():
+        if arguments.json:
+            print(json.dumps(dataclasses.asdict(entry)))
+        else:
+            print(f"{entry.name:<8} x{entry.scale}  {entry.precision}")
+    return DONE
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from lightsr import onnxfile
+    from lightsr.card import ModelCard
+    from lightsr.model import find, read
+
+    content = read(find(arguments.info, scale=arguments.scale, precision=arguments.precision))
+    summary = onnxfile.inspect(content)
+    card: dict[str, Any] = dataclasses.asdict(ModelCard.from_metadata(summary.metadata))
+    del card["golden"]
+    card |= {"bytes": len(content), "opset": summary.opset, "operators": summary.operators}
+    if arguments.json:
+        print(json.dumps(card))
+        return DONE
+    for key, value in card.items():
+        print(f"{key:<18} {value if isinstance(value, str | int | float) else json.dumps(value)}")
+    return DONE
+
+
+def _self_test(arguments: argparse.Namespace) -> int:
+    from lightsr.model import Model, bundled_models, find
+
+    if arguments.self_test:
+        chosen = [find(arguments.self_test, scale=arguments.scale, precision=arguments.precision)]
+    else:
+        chosen = list(bundled_models())
+    failed = 0
+    for entry in chosen:
+        try:
+            model = Model.open(entry, threads=arguments.threads)
+        except LightsrError as error:
+            failed += 1
+            print(f"lightsr-infer: {error}", file=sys.stderr)
+        else:
+            print(f"{model.label}: gives on this machine what it gave at export")
+    return FAILED if failed else DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

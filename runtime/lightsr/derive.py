@@ -1,0 +1,242 @@
+"""DICOM out: the data set of an enlarged image, which says what it is and where it is from.
+
+Clauses are of PS3.3 of the DICOM standard unless another part is named.
+"""
+
+import copy
+import datetime
+import hashlib
+import uuid
+import warnings
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightsr import geometry
+from lightsr.errors import ImageError
+from lightsr.image import Image
+
+OUTPUT_VERSION = 1
+"""Version of what `write` makes of a source; part of the new UIDs."""
+
+UID_NAMESPACE = uuid.UUID("6b1f7f5e-52a4-5d0e-9c0e-0f3b6d7c2a11")
+"""Namespace of our name-based UUIDs, under the root 2.25 (PS3.5, B.2)."""
+
+IMPLEMENTATION_CLASS_UID = f"2.25.{uuid.uuid5(UID_NAMESPACE, 'implementation').int}"
+
+IMPLEMENTATION_VERSION = "LIGHTSR"
+
+SERIES_NUMBER_OFFSET = 1000
+"""Added to Series Number, so that the derived series stands beside its source."""
+
+MAX_DESCRIPTION = 64
+"""Characters of Series Description (LO; PS3.5, 6.2)."""
+
+MAX_DERIVATION = 1024
+"""Characters of Derivation Description (ST; PS3.5, 6.2)."""
+
+REMOVED = (
+    *("DigitalSignaturesSequence", "MACParametersSequence", "EncryptedAttributesSequence"),
+    *("DataSetTrailingPadding", "StorageMediaFileSetID", "StorageMediaFileSetUID"),
+    *("ConversionSourceAttributesSequence", "AlternateRepresentationSequence"),
+    *("SOPInstanceStatus", "SOPAuthorizationDateTime", "SOPAuthorizationComment"),
+    *("AuthorizationEquipmentCertificationNumber", "ReferencedPerformedProcedureStepSequence"),
+    *("PresentationLUTSequence", "PixelDataAreaOriginRelativeToFOV"),
+)
+"""Attributes that hold for the source instance alone."""
+
+
+@dataclass(frozen=True)
+class Producer:
+    """What made the picture.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    precision : str
+    sha256 : str
+        Of the model's file.
+    version : str
+        Of lightsr.
+    """
+
+    name: str
+    precision: str
+    sha256: str
+    version: str
+
+
+def write(image: Image, pixels: NDArray[Any], *, scale: int, producer: Producer, file: BinaryIO) -> None:
+    """Write the enlarged `pixels` of `image` as DICOM.
+
+    Parameters
+    ----------
+    image : Image
+        The source, as `lightsr.dicom.read` gave it; left as it is.
+    pixels : ndarray, shape (scale * h, scale * w[, 3]), dtype of the source
+        Enlarged stored values.
+    scale : int
+    producer : Producer
+    file : binary file
+
+    Raises
+    ------
+    ImageError
+        The source says something about its geometry that cannot be carried over.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's warnings quote values
+        dataset = derived(image, pixels, scale=scale, producer=producer)
+        dataset.save_as(file, enforce_file_format=True)
+
+
+def derived(image: Image, pixels: NDArray[Any], *, scale: int, producer: Producer) -> Any:
+    """Data set of an enlarged image; see `write`."""
+    source = image.header
+    dataset = copy.deepcopy(source)
+    # Private elements may hold pixel coordinates, whole images or names.
+    dataset.remove_private_tags()
+    for name in REMOVED:
+        if name in dataset:
+            delattr(dataset, name)
+    dataset.Rows, dataset.Columns = pixels.shape[:2]
+    try:
+        geometry.enlarge(dataset, scale)
+    except ImageError as error:
+        raise ImageError(f"{image.source}: {error}") from error
+    _set_identity(dataset, source, pixels, scale, producer)
+    _set_derivation(dataset, source, scale, producer)
+    _set_pixels(dataset, pixels)
+    _set_file_meta(dataset)
+    return dataset
+
+
+def uid_of(*parts: str) -> str:
+    """Name-based UID: equal parts give equal UIDs on every machine."""
+    return f"2.25.{uuid.uuid5(UID_NAMESPACE, '|'.join(parts)).int}"
+
+
+def _set_identity(dataset: Any, source: Any, pixels: NDArray[Any], scale: int, producer: Producer) -> None:
+    """New instance and series in the same study (C.7.6.1.1.2, C.12.4.1.1).
+
+    The UIDs depend on source, model and pixels alone: slices that are enlarged one by
+    one land in one series, and the same work done again is the same instance.
+    """
+    made_by = (producer.sha256, str(scale), str(OUTPUT_VERSION))
+    dataset.SeriesInstanceUID = uid_of(str(source.get("SeriesInstanceUID", "")), *made_by)
+    content = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+    dataset.SOPInstanceUID = uid_of(str(source.get("SOPInstanceUID", "")), *made_by, content)
+    number = source.get("SeriesNumber")
+    if number not in (None, ""):
+        dataset.SeriesNumber = int(number) + SERIES_NUMBER_OFFSET
+    suffix = f" [AI-SR x{scale}]"
+    description = str(source.get("SeriesDescription", "") or "")
+    dataset.SeriesDescription = (description[: MAX_DESCRIPTION - len(suffix)] + suffix).strip()
+    now = datetime.datetime.now().astimezone()
+    for name in ("InstanceCreation", "Content"):
+        setattr(dataset, f"{name}Date", now.strftime("%Y%m%d"))
+        setattr(dataset, f"{name}Time", now.strftime("%H%M%S"))
+    if "TimezoneOffsetFromUTC" in dataset:  # it holds for every time in the data set (C.12.1.1)
+        dataset.TimezoneOffsetFromUTC = now.strftime("%z")
+
+
+def _set_derivation(dataset: Any, source: Any, scale: int, producer: Producer) -> None:
+    """Say that, how and from what the image was derived (C.7.6.1.1.2, C.7.6.1.1.3, C.12.4)."""
+    types = source.get("ImageType")
+    values = [types] if isinstance(types, str) and types else list(types or [])
+    dataset.ImageType = ["DERIVED", *(str(value) for value in (values[1:] or ["PRIMARY"]))]
+    made = (
+        f"lightsr {producer.version} AI super-resolution x{scale}, model {producer.name} {producer.precision} "
+        f"sha256:{producer.sha256[:12]}, not for primary diagnosis"
+    )
+    earlier = str(source.get("DerivationDescription", "") or "")
+    earlier = earlier[: MAX_DERIVATION - len(made) - 2]
+    dataset.DerivationDescription = f"{earlier}; {made}" if earlier else made
+    dataset.DerivationCodeSequence = [
+        *(source.get("DerivationCodeSequence") or []),
+        _code("113085", "Spatial resampling"),
+        _code("123110", "Artificial Intelligence"),
+    ]
+    from pydicom.dataset import Dataset
+
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = source.SOPClassUID
+    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    reference.SpatialLocationsPreserved = "YES"
+    reference.PurposeOfReferenceCodeSequence = [_code("121322", "Source image for image processing operation")]
+    dataset.SourceImageSequence = [reference]
+    if str(source.get("ContentQualification", "")) != "SERVICE":
+        dataset.ContentQualification = "RESEARCH"  # C.8.13.2.1.1
+    _set_equipment(dataset, source, producer)
+
+
+def _set_equipment(dataset: Any, source: Any, producer: Producer) -> None:
+    """General Equipment names what made this instance; the scanner is a contributor (C.7.5.1, C.12.1.1.5)."""
+    from pydicom.dataset import Dataset
+
+    scanner = Dataset()
+    scanner.PurposeOfReferenceCodeSequence = [_code("109101", "Acquisition Equipment")]
+    for name in (
+        *("Manufacturer", "InstitutionName", "InstitutionAddress", "StationName", "InstitutionalDepartmentName"),
+        *("ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions", "SpatialResolution"),
+        *("DateOfLastCalibration", "TimeOfLastCalibration"),
+    ):
+        if name in source:
+            scanner[name] = copy.deepcopy(source[name])
+    if "Manufacturer" not in scanner:
+        scanner.Manufacturer = ""
+    processor = Dataset()
+    processor.PurposeOfReferenceCodeSequence = [_code("109102", "Processing Equipment")]
+    processor.Manufacturer = "lightsr"
+    processor.ManufacturerModelName = "lightsr"
+    processor.SoftwareVersions = [producer.version, f"{producer.name} {producer.precision}"]
+    processor.DeviceUID = uid_of("model", producer.sha256)
+    processor.ContributionDateTime = datetime.datetime.now().astimezone().strftime("%Y%m%d%H%M%S%z")
+    processor.ContributionDescription = "AI super-resolution"
+    dataset.ContributingEquipmentSequence = [
+        *(source.get("ContributingEquipmentSequence") or []),
+        scanner,
+        processor,
+    ]
+    dataset.Manufacturer = "lightsr"
+    dataset.ManufacturerModelName = "lightsr"
+    dataset.SoftwareVersions = [producer.version, f"{producer.name} {producer.precision}"]
+    for name in ("DeviceSerialNumber", "DeviceUID", "DateOfLastCalibration", "TimeOfLastCalibration"):
+        if name in dataset:
+            delattr(dataset, name)
+
+
+def _code(value: str, meaning: str) -> Any:
+    """Item of a code sequence, DICOM's own scheme (8.8)."""
+    from pydicom.dataset import Dataset
+
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
+    return code
+
+
+def _set_pixels(dataset: Any, pixels: NDArray[Any]) -> None:
+    """Native pixels, little endian; the padding and the bits stay what they were (C.7.6.3)."""
+    content = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)).tobytes()
+    dataset.PixelData = content + b"\0" * (len(content) % 2)
+    dataset["PixelData"].VR = "OB" if pixels.dtype.itemsize == 1 else "OW"
+    if pixels.ndim == 3:
+        dataset.PlanarConfiguration = 0
+
+
+def _set_file_meta(dataset: Any) -> None:
+    """Fresh file meta information and a preamble of zeros (PS3.10, 7.1)."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION
+    dataset.file_meta = meta
+    dataset.preamble = b"\0" * 128

@@ -1,0 +1,21 @@
+"""Everything that lightsr raises on purpose."""
+
+
+class LightsrError(Exception):
+    """A problem that the person who called can act on; the message is one line.
+
+    It says what was found, what is allowed and what to do, and holds no
+    attribute value of a patient's.
+    """
+
+
+class ImageError(LightsrError):
+    """An image that cannot be read, or is refused because its meaning would be lost."""
+
+
+class ModelError(LightsrError):
+    """A model file that is missing, damaged, unsafe or not a lightsr model."""
+
+
+class OutputError(LightsrError):
+    """An output that cannot be written, or would overwrite something."""

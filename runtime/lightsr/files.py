@@ -1,0 +1,148 @@
+"""From a path to an `Image`, by what the file holds, and safely back to a path."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from lightsr import derive, dicom, raster
+from lightsr.errors import ImageError, OutputError
+from lightsr.image import Image
+
+HEAD_BYTES = 132
+"""Bytes that tell a file's kind: a DICOM file has "DICM" at 128 (PS3.10, 7.1)."""
+
+TEMPORARY_PREFIX = ".lightsr-"
+"""Start of the names of files that are still being written."""
+
+
+def head(path: Path) -> bytes:
+    """First `HEAD_BYTES` bytes of a regular file.
+
+    Raises
+    ------
+    ImageError
+        Not there, not a regular file, empty or not readable.
+    """
+    if not path.is_file():
+        raise ImageError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
+    try:
+        with path.open("rb") as file:
+            start = file.read(HEAD_BYTES)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
+    if not start:
+        raise ImageError(f"{path}: an empty file")
+    return start
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Parameters
+    ----------
+    name : str
+    holds : callable
+        Whether a file with these first bytes is of this format.
+    read : callable
+        Path to `Image`.
+    write : callable or None
+        Writes the enlarged pixels of an image, or None where lightsr only reads.
+    """
+
+    name: str
+    holds: Callable[[bytes], bool]
+    read: Callable[[Path], Image]
+    write: Callable[..., None] | None
+
+
+FORMATS = (
+    Format("PNG", raster.is_png, raster.read, raster.write),
+    Format("JPEG", raster.is_jpeg, raster.read, None),
+    Format("DICOM", dicom.is_dicom, dicom.read, derive.write),
+)
+
+
+def detect(path: Path) -> Format:
+    """Format of a file; its content decides, not its name.
+
+    Raises
+    ------
+    ImageError
+        Not there, not readable, or of no format in `FORMATS`.
+    """
+    start = head(path)
+    for known in FORMATS:
+        if known.holds(start):
+            return known
+    raise ImageError(f"{path}: neither PNG nor JPEG nor DICOM (with its 128-byte preamble); choose files with --glob")
+
+
+def read(path: Path) -> Image:
+    """Read a DICOM, PNG or JPEG file.
+
+    Raises
+    ------
+    ImageError
+        Unknown, damaged, or refused because its meaning would be lost.
+    """
+    return detect(path).read(path)
+
+
+def refuse_existing(paths: Iterable[Path]) -> None:
+    """Raise `OutputError` if one of `paths` exists, be it as a dangling link."""
+    for path in paths:
+        if os.path.lexists(path):
+            raise OutputError(f"{path}: exists; --force overwrites it")
+
+
+@contextlib.contextmanager
+def new_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Open a file that appears at `path` whole or not at all.
+
+    The bytes go to a temporary file in the same folder, readable by its owner
+    alone, which takes its name only after it has reached the disk.
+
+    Raises
+    ------
+    OutputError
+        `path` exists and `overwrite` is false, or it cannot be written.
+    """
+    if not overwrite:
+        refuse_existing([path])
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if overwrite:
+            temporary.replace(path)
+        else:
+            _take_name(temporary, path)
+    except FileExistsError as error:
+        raise OutputError(f"{path}: exists; --force overwrites it") from error
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _take_name(temporary: Path, path: Path) -> None:
+    """Give `temporary` its name without ever replacing a file: a hard link fails where one exists."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        temporary.rename(path)

@@ -1,0 +1,160 @@
+"""Where the pixels of an enlarged DICOM image lie: spacing, position, regions, overlays.
+
+Everything here changes a pydicom data set in place; `lightsr.derive` hands over a copy.
+Pixel coordinates of the standard are pixel centres: the enlarged picture covers the same
+ground, so its first centre lies (1 - 1/scale) / 2 source pixels before the source's.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from lightsr.errors import ImageError
+
+SPACINGS = (
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "ObjectPixelSpacingInCenterOfBeam",
+)
+"""Row and column spacing in mm, which must stay consistent with each other (PS3.3 10.7.1.1)."""
+
+ENLARGED_EDGES = {
+    "ShutterLeftVerticalEdge": False,
+    "ShutterRightVerticalEdge": True,
+    "ShutterUpperHorizontalEdge": False,
+    "ShutterLowerHorizontalEdge": True,
+    "CollimatorLeftVerticalEdge": False,
+    "CollimatorRightVerticalEdge": True,
+    "CollimatorUpperHorizontalEdge": False,
+    "CollimatorLowerHorizontalEdge": True,
+}
+"""Rows and columns of shutter (C.7.6.11) and collimator (C.8.7.3); True for the far edge, 1-based."""
+
+ENLARGED_POINTS = (
+    "CenterOfCircularShutter",
+    "VerticesOfThePolygonalShutter",
+    "CenterOfCircularCollimator",
+    "VerticesOfThePolygonalCollimator",
+)
+"""Pairs of row and column, 1-based."""
+
+ENLARGED_LENGTHS = ("RadiusOfCircularShutter", "RadiusOfCircularCollimator")
+"""Lengths in pixels."""
+
+REMOVED = (
+    *("IconImageSequence", "SmallestImagePixelValue", "LargestImagePixelValue"),
+    *("SmallestPixelValueInSeries", "LargestPixelValueInSeries", "HistogramSequence"),
+    *("MaskSubtractionSequence", "MaskSubPixelShift", "BitmapDisplayShutter", "ShutterOverlayGroup"),
+    *("PixelIntensityRelationshipLUTSequence", "ActiveImageAreaOverlayGroup"),
+    *("ExposedArea", "LocalizingCursorPosition", "CalculatedTargetPosition"),
+    *("PixelDataProviderURL", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
+    *("GraphicAnnotationSequence", "DisplayedAreaSelectionSequence"),
+    *("PixelSpacingSequence", "FiducialsPropertyCategoryCodeSequence", "ReferencedImageBoxSequence"),
+)
+"""Attributes that would state a wrong picture or pixel coordinate and are not worth recomputing."""
+
+
+def enlarge(dataset: Any, scale: int) -> None:
+    """Make the geometry of a data set that of the picture enlarged by `scale`.
+
+    Raises
+    ------
+    ImageError
+        A spacing, position or region that cannot be what the standard says; the caller
+        knows the file.
+    """
+    # The position needs the old spacing, so it comes first.
+    _move_position(dataset, scale)
+    for name in SPACINGS:
+        values = _floats(dataset, name, 2)
+        if values is not None:
+            _set_decimals(dataset, name, [value / scale for value in values])
+    for name, far in ENLARGED_EDGES.items():
+        if dataset.get(name) not in (None, ""):
+            setattr(dataset, name, _edge(int(dataset.get(name)), scale, far=far))
+    for name in ENLARGED_POINTS:
+        if dataset.get(name) not in (None, ""):
+            centre = [round((int(value) - 0.5) * scale + 0.5) for value in dataset.get(name)]
+            setattr(dataset, name, centre)
+    for name in ENLARGED_LENGTHS:
+        if dataset.get(name) not in (None, ""):
+            setattr(dataset, name, int(dataset.get(name)) * scale)
+    for region in dataset.get("SequenceOfUltrasoundRegions") or []:
+        _enlarge_region(region, scale, int(dataset.Rows), int(dataset.Columns))
+    for name in REMOVED:
+        if name in dataset:
+            delattr(dataset, name)
+    _remove_overlays(dataset)
+
+
+def _move_position(dataset: Any, scale: int) -> None:
+    """Image Position (Patient) is the centre of the first pixel (C.7.6.2.1.1): move it half a pixel less."""
+    position = _floats(dataset, "ImagePositionPatient", 3)
+    if position is None:
+        return
+    orientation = _floats(dataset, "ImageOrientationPatient", 6)
+    spacing = _floats(dataset, "PixelSpacing", 2)
+    if orientation is None or spacing is None:
+        raise ImageError("has a position without orientation or pixel spacing; all three or none are needed")
+    row_spacing, column_spacing = spacing
+    along_row, along_column = np.array(orientation[:3]), np.array(orientation[3:])
+    shift = (1 / scale - 1) / 2
+    moved = np.array(position) + shift * (along_row * column_spacing + along_column * row_spacing)
+    _set_decimals(dataset, "ImagePositionPatient", moved.tolist())
+
+
+def _edge(value: int, scale: int, *, far: bool) -> int:
+    """A 1-based pixel as a near or far edge."""
+    return (value - 1) * scale + (scale if far else 1)
+
+
+def _enlarge_region(region: Any, scale: int, rows: int, columns: int) -> None:
+    """One ultrasound region (C.8.5.5): 0-based corners, both included; deltas keep their sign."""
+    corners = ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", "RegionLocationMaxY1")
+    if any(region.get(name) is None for name in corners):
+        raise ImageError("has an ultrasound region without its corners; four corners are needed")
+    left, top, right, bottom = (int(region.get(name)) for name in corners)
+    region.RegionLocationMinX0, region.RegionLocationMinY0 = scale * left, scale * top
+    # Some scanners write the count for the last column; C.8.5.5.1.14 wants an offset.
+    region.RegionLocationMaxX1 = min(scale * (right + 1), columns) - 1
+    region.RegionLocationMaxY1 = min(scale * (bottom + 1), rows) - 1
+    for name in ("PhysicalDeltaX", "PhysicalDeltaY"):
+        if region.get(name) is not None:
+            setattr(region, name, float(region.get(name)) / scale)
+    for name in ("ReferencePixelX0", "ReferencePixelY0"):
+        if region.get(name) is not None:
+            setattr(region, name, round(scale * int(region.get(name)) + (scale - 1) / 2))
+    for name in (
+        *("DopplerSampleVolumeXPosition", "DopplerSampleVolumeYPosition"),
+        *("TMLinePositionX0", "TMLinePositionY0", "TMLinePositionX1", "TMLinePositionY1"),
+    ):
+        if region.get(name) is not None:
+            setattr(region, name, scale * int(region.get(name)))
+
+
+def _remove_overlays(dataset: Any) -> None:
+    """Overlay planes (C.9.2) and curves are drawings in source pixels."""
+    for tag in [tag for tag in dataset.keys() if 0x5000 <= tag.group <= 0x501E or 0x6000 <= tag.group <= 0x60FF]:  # noqa: SIM118
+        del dataset[tag]
+
+
+def _floats(dataset: Any, name: str, count: int) -> list[float] | None:
+    value = dataset.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        numbers = [float(item) for item in value]
+    except (TypeError, ValueError):
+        numbers = []
+    positive = name not in SPACINGS or all(number > 0 for number in numbers)
+    if len(numbers) != count or not np.isfinite(numbers).all() or not positive:
+        raise ImageError(f"its {name} is not {count} {'positive ' if name in SPACINGS else ''}numbers")
+    return numbers
+
+
+def _set_decimals(dataset: Any, name: str, values: list[float]) -> None:
+    """Decimal strings hold 16 characters (PS3.5, 6.2); pydicom would write more."""
+    from pydicom.valuerep import DSfloat
+
+    setattr(dataset, name, [DSfloat(value, auto_format=True) for value in values])

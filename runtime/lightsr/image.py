@@ -1,0 +1,84 @@
+"""A picture as it travels: stored values and what they mean."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightsr.errors import ImageError
+
+Photometric = Literal["MONOCHROME1", "MONOCHROME2", "RGB"]
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in luminance (ITU-R BT.601, as JPEG and DICOM YBR_FULL use them)."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """Stored values of one frame and what they mean.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (h, w) or (h, w, 3)
+        Stored values in their own dtype: uint8, uint16 or int16; colour is uint8 RGB.
+    value_range : (int, int)
+        Lowest and highest value that a derived picture may hold, both included.
+    photometric : {"MONOCHROME1", "MONOCHROME2", "RGB"}
+        MONOCHROME1 shows low values bright.
+    padding : ndarray of bool, shape (h, w), or None
+        True where the scanner stored "no data" (DICOM PS3.3 C.7.5.1.1.2).
+    modality : str
+        DICOM modality, or "" where the file does not say.
+    subject : str
+        Digest that tells patients apart without naming them, or "".
+    source : Path
+        File that was read.
+    header : object
+        What the writer of the same format needs; opaque to everybody else.
+    """
+
+    pixels: NDArray[Any]
+    value_range: tuple[int, int]
+    photometric: Photometric
+    source: Path
+    padding: NDArray[np.bool_] | None = None
+    modality: str = ""
+    subject: str = ""
+    header: Any = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        shape = self.pixels.shape
+        if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
+            raise ImageError(f"{self.source}: pixels of shape {shape}; (h, w) or (h, w, 3) is allowed")
+        if (len(shape) == 3) != (self.photometric == "RGB"):
+            raise ImageError(f"{self.source}: {self.photometric} with pixels of shape {shape}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def plane(self) -> NDArray[Any]:
+        """Grey plane for measuring and training: (h, w), padding filled, colour as luminance.
+
+        Grey pictures keep their dtype; colour gives rounded uint8 luminance.
+        """
+        if self.photometric == "RGB":
+            luminance: NDArray[np.uint8] = np.rint(self.pixels @ np.asarray(LUMA)).astype(np.uint8)
+            return luminance
+        return self.filled()
+
+    def filled(self) -> NDArray[Any]:
+        """Grey stored values with the padding replaced by the lowest real value.
+
+        A padding value far outside the picture would ring into it at every edge.
+        """
+        if self.padding is None or not self.padding.any():
+            return self.pixels
+        if self.padding.all():
+            raise ImageError(f"{self.source}: every pixel is padding; nothing can be enlarged")
+        filled = self.pixels.copy()
+        filled[self.padding] = self.pixels[~self.padding].min()
+        return filled

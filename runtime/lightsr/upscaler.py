@@ -1,0 +1,177 @@
+"""Arrays in, larger arrays out."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightsr.card import ModelCard, Precision
+from lightsr.errors import ImageError
+from lightsr.model import Model, find
+from lightsr.tiling import TilePlan
+
+TILE_PX = 256
+"""Default side of a tile's core, low-resolution pixels."""
+
+DTYPES = ("uint8", "uint16", "int16", "float32")
+"""Types that an `Upscaler` takes and returns."""
+
+
+@dataclass(frozen=True)
+class IntensityMap:
+    """Offset and range that carry a picture to [0, 1] and back, one pair per file or cine.
+
+    Parameters
+    ----------
+    offset : float
+    span : float
+        Above 0.
+    """
+
+    offset: float
+    span: float
+
+    @classmethod
+    def of(cls, picture: NDArray[Any]) -> "IntensityMap":
+        """Map of the lowest value to 0 and of the highest to 1; of a flat picture, to 0."""
+        low, high = float(picture.min()), float(picture.max())
+        return cls(low, high - low if high > low else 1.0)
+
+
+def load(
+    model: str | os.PathLike[str] | None = None,
+    *,
+    scale: int = 2,
+    precision: Precision = "int8",
+    threads: int | None = None,
+    tile: int = TILE_PX,
+) -> "Upscaler":
+    """Load a bundled model or a model file.
+
+    Parameters
+    ----------
+    model : str or path, optional
+        Name of a bundled model ("tiny"), or path of an ``.onnx`` file of
+        lightsr-export. By default the best bundled one at the scale.
+    scale : int
+        Enlargement; chooses among bundled models.
+    precision : {"int8", "fp32"}
+        Chooses among bundled models.
+    threads : int, optional
+        CPU threads, all by default. On a machine that others use, 1 is often faster.
+    tile : int
+        Side of a tile, low-resolution pixels. It changes memory and speed; with fp32
+        not a bit of the result.
+
+    Returns
+    -------
+    Upscaler
+
+    Raises
+    ------
+    lightsr.ModelError
+        Unknown, unsafe, damaged, or failing its self-test on this machine.
+    """
+    return Upscaler(Model.open(find(model, scale=scale, precision=precision), threads=threads), tile=tile)
+
+
+class Upscaler:
+    """Enlarges two-dimensional arrays with one model.
+
+    Parameters
+    ----------
+    model : Model
+    tile : int
+        Side of a tile's core, low-resolution pixels, at least 16.
+    """
+
+    def __init__(self, model: Model, *, tile: int = TILE_PX) -> None:
+        if tile < 16:
+            raise ValueError(f"tile is {tile}; at least 16 is needed")
+        self.model = model
+        self.tile = tile
+
+    @property
+    def card(self) -> ModelCard:
+        """The model's card."""
+        return self.model.card
+
+    @property
+    def scale(self) -> int:
+        """Enlargement."""
+        return self.model.card.scale
+
+    def __call__(
+        self,
+        image: NDArray[Any],
+        *,
+        value_range: tuple[float, float] | None = None,
+        intensity: IntensityMap | None = None,
+    ) -> NDArray[Any]:
+        """Enlarge a picture.
+
+        Parameters
+        ----------
+        image : ndarray, shape (h, w), uint8, uint16, int16 or float32
+            Any unit; float values must be finite.
+        value_range : (float, float), optional
+            Lowest and highest value of the result; for integers by default what the
+            dtype holds, for float no limit.
+        intensity : IntensityMap, optional
+            For a model with fixed ranges (int8): one map for all frames of a cine. By
+            default the picture's own. Other models do without.
+
+        Returns
+        -------
+        ndarray, shape (scale * h, scale * w), dtype of `image`
+            In the same unit; integers are rounded to the nearest and clipped.
+
+        Raises
+        ------
+        lightsr.ImageError
+            Wrong shape or dtype, empty, or not finite.
+        """
+        image = np.asarray(image)
+        if image.ndim != 2 or 0 in image.shape:
+            raise ImageError(f"array of shape {image.shape}; (rows, columns), neither 0, is allowed")
+        if image.dtype.name not in DTYPES:
+            raise ImageError(f"array of {image.dtype.name}; {', '.join(DTYPES)} are allowed")
+        integer = image.dtype.kind in "iu"
+        if not integer and not np.isfinite(image).all():
+            raise ImageError("array holds NaN or infinity; finite values are allowed; mask them first")
+        if integer:
+            limits = np.iinfo(image.dtype)
+            low, high = value_range or (limits.min, limits.max)
+            low, high = max(low, limits.min), min(high, limits.max)
+        else:
+            low, high = value_range or (-np.inf, np.inf)
+        if self.card.intensity == "any":
+            mapping = IntensityMap(0.0, 1.0)
+        else:
+            mapping = intensity or IntensityMap.of(image)
+        result = np.empty((image.shape[0] * self.scale, image.shape[1] * self.scale), dtype=image.dtype)
+        for place, values in self._tiles(image, mapping):
+            np.clip(values, low, high, out=values)
+            result[place] = np.rint(values, out=values) if integer else values
+        return result
+
+    def _tiles(self, image: NDArray[Any], mapping: IntensityMap) -> Any:
+        """Yield where each enlarged tile belongs and its values, float32, in the image's unit."""
+        plan = TilePlan.for_picture(
+            (image.shape[0], image.shape[1]),
+            tile=self.tile,
+            halo=self.card.halo_px,
+            alignment=self.card.alignment_px,
+        )
+        for tile in plan:
+            values = plan.read(image, tile)
+            if self.card.intensity == "unit":
+                values = (values - np.float32(mapping.offset)) / np.float32(mapping.span)
+            enlarged = plan.core(self.model.run(values[None, None])[0, 0], tile, self.scale)
+            if self.card.intensity == "unit":
+                enlarged = enlarged * np.float32(mapping.span) + np.float32(mapping.offset)
+            rows = slice(tile.top * self.scale, (tile.top + tile.rows) * self.scale)
+            columns = slice(tile.left * self.scale, (tile.left + tile.columns) * self.scale)
+            yield (rows, columns), enlarged

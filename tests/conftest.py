@@ -1,0 +1,34 @@
+"""Shared by all parts: real images, a small network, models made from it."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+SAMPLES = Path(pydicom.__file__).parent / "data" / "test_files"
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Folder of the real images that come inside the pydicom wheel."""
+    return SAMPLES
+
+
+@pytest.fixture(scope="session")
+def medical_data() -> Path:
+    """Folder of real images in splits, named by LIGHTSR_DATA."""
+    folder = Path(os.environ.get("LIGHTSR_DATA", "-"))
+    if not (folder / "manifest.csv").is_file():
+        pytest.skip("LIGHTSR_DATA does not name a folder with manifest.csv and its images")
+    return folder
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """(45, 70) uint16 with edges, a ramp and grain."""
+    random = np.random.default_rng(3)
+    rows, columns = np.mgrid[:45, :70]
+    shape = 900 * ((rows - 20) ** 2 + (columns - 30) ** 2 < 150) + 4 * columns + random.integers(0, 40, (45, 70))
+    return (shape + 100).astype(np.uint16)

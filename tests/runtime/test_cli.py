@@ -1,0 +1,194 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from lightsr import raster
+from lightsr.cli import main
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        raster.write_png(pixels, file)
+
+
+@pytest.fixture
+def scans(tmp_path: Path, picture: np.ndarray, samples: Path) -> Path:
+    """A folder with a CT, 8- and 16-bit PNG and colour in a subfolder."""
+    folder = tmp_path / "scans"
+    write_png(folder / "grey" / "16.png", picture)
+    write_png(folder / "grey" / "8.png", (picture // 8).astype(np.uint8))
+    write_png(folder / "colour.png", np.stack([(picture // 8).astype(np.uint8)] * 3, axis=-1))
+    (folder / "ct.dcm").write_bytes((samples / "CT_small.dcm").read_bytes())
+    return folder
+
+
+def test_a_folder_is_mirrored(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main([str(scans), str(out), "--threads", "1"]) == 0
+    assert {path.relative_to(out) for path in out.rglob("*.*")} == {
+        path.relative_to(scans) for path in scans.rglob("*.*")
+    }
+    assert raster.read(out / "grey" / "16.png").pixels.dtype == np.uint16
+    assert raster.read(out / "grey" / "8.png").size == (90, 140)
+    assert raster.read(out / "colour.png").pixels.shape == (90, 140, 3)
+    derived = pydicom.dcmread(out / "ct.dcm")
+    source = pydicom.dcmread(scans / "ct.dcm")
+    assert derived.pixel_array.shape == (256, 256)
+    assert derived.pixel_array.dtype == source.pixel_array.dtype
+    blurred = derived.pixel_array.reshape(128, 2, 128, 2).mean(axis=(1, 3))
+    assert np.corrcoef(blurred.ravel(), source.pixel_array.ravel())[0, 1] > 0.99
+    printed = capsys.readouterr()
+    assert printed.out.count(" ms") == 4
+    assert "128x128 -> 256x256" in printed.out
+    assert "4 enlarged, 0 already there, 0 failed" in printed.err
+
+
+def test_a_file_and_the_bundled_precisions(scans: Path, tmp_path: Path) -> None:
+    for precision in ("fp32", "int8"):
+        target = tmp_path / f"{precision}.png"
+        assert main([str(scans / "grey" / "16.png"), str(target), "--precision", precision, "--tile", "32"]) == 0
+    first, second = (raster.read(tmp_path / f"{p}.png").pixels.astype(float) for p in ("fp32", "int8"))
+    assert 0 < np.abs(first - second).mean() < 20
+
+
+def test_existing_results(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = scans / "grey" / "8.png", tmp_path / "a.png"
+    target.write_bytes(b"mine")
+    assert main([str(source), str(target)]) == 1
+    assert "--force" in capsys.readouterr().err
+    assert main([str(source), str(target), "--skip-existing"]) == 0
+    assert target.read_bytes() == b"mine"
+    assert main([str(source), str(target), "--force"]) == 0
+    assert raster.read(target).size == (90, 140)
+
+
+def test_refused_inputs_are_named_and_the_others_done(
+    scans: Path, tmp_path: Path, samples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (scans / "notes.txt").write_text("hello")
+    (scans / "empty.dcm").touch()
+    (scans / "dose.dcm").write_bytes((samples / "rtdose.dcm").read_bytes())
+    (scans / "half.dcm").write_bytes((samples / "CT_small.dcm").read_bytes()[:20_000])
+    out = tmp_path / "out"
+    assert main([str(scans), str(out), "--threads", "1"]) == 3
+    errors = capsys.readouterr().err
+    for name in ("notes.txt", "empty.dcm", "dose.dcm", "half.dcm"):
+        assert sum(name in line for line in errors.splitlines()) == 1
+        assert not (out / name).exists()
+    assert "4 enlarged, 0 already there, 4 failed or refused" in errors
+    assert "Traceback" not in errors
+    assert not [path for path in out.rglob("*") if path.name.startswith(".")]
+
+
+def test_jpeg_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from PIL import Image
+
+    Image.new("L", (20, 20)).save(tmp_path / "a.jpg")
+    assert main([str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]) == 1
+    assert "convert it to PNG" in capsys.readouterr().err
+
+
+def test_json_lines(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (scans / "notes.txt").write_text("hello")
+    assert main([str(scans), str(tmp_path / "out"), "--json"]) == 3
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 5
+    done = [row for row in rows if row["status"] == "done"]
+    assert len(done) == 4
+    assert all(row["milliseconds"] > 0 and row["peak_mib"] > 20 for row in done)
+    assert [row["status"] for row in rows if row["source"].endswith("notes.txt")] == ["failed"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["in"],
+        ["in", "out", "--scale", "5"],
+        ["in", "out", "--tile", "4"],
+        ["in", "out", "--threads", "0"],
+        ["in", "out", "--force", "--skip-existing"],
+        ["in", "out", "--list-models"],
+        ["--list-models", "--self-test"],
+    ],
+)
+def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none", "out"], "no such file or folder"),
+        (["in.png", "out", "--scale", "8"], "not bundled"),
+        (["in.png", "out", "--model", "x.onnx"], "no such model file"),
+        (["--info", "nano"], "not bundled"),
+    ],
+)
+def test_mistakes_get_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_png(tmp_path / "in.png", np.zeros((20, 20), np.uint8))
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith("lightsr-infer: ")
+    assert message in error
+
+
+def test_what_models_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list-models"]) == 0
+    assert "tiny     x2  int8" in capsys.readouterr().out
+    assert main(["--self-test"]) == 0
+    assert capsys.readouterr().out.count("what it gave at export") >= 2
+    assert main(["--info", "tiny", "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert card["scale"] == 2
+    assert card["sources"][0]["licence"]
+
+
+def test_one_self_test_fails_for_a_changed_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"x")
+    assert main(["--self-test", str(tmp_path / "a.onnx")]) == 1
+    assert "not an ONNX file" in capsys.readouterr().err
+
+
+def test_a_read_only_folder_is_named(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    assert main([str(scans / "ct.dcm"), str(tmp_path / "file" / "a.dcm")]) == 1
+    error = capsys.readouterr().err
+    assert "cannot be written" in error
+    assert error.count("\n") == 1
+
+
+def test_ctrl_c_leaves_whole_files_only(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(40):
+        write_png(tmp_path / "in" / f"{number:02}.png", random.integers(0, 255, (400, 400), dtype=np.uint8))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "lightsr.cli", str(tmp_path / "in"), str(out), "--threads", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.kill(process.pid, signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    names = sorted(path.name for path in out.iterdir())
+    assert 1 <= len(names) < 40
+    for name in names:
+        assert raster.read(out / name).size == (800, 800)

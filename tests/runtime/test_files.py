@@ -1,0 +1,88 @@
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lightsr import files, raster
+from lightsr.errors import ImageError, OutputError
+
+
+def test_content_decides_not_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "scan.dcm"
+    with path.open("wb") as file:
+        raster.write_png(np.zeros((3, 3), np.uint8), file)
+    assert files.detect(path).name == "PNG"
+    assert files.read(path).size == (3, 3)
+
+
+def test_formats_of_real_files(samples: Path) -> None:
+    assert files.detect(samples / "CT_small.dcm").name == "DICOM"
+    with pytest.raises(ImageError, match="neither PNG nor JPEG nor DICOM"):
+        files.detect(samples / "README.txt")
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for name, message in (("none", "no such file"), ("empty", "an empty file"), ("pipe", "not a regular file")):
+        with pytest.raises(ImageError, match=message):
+            files.read(tmp_path / name)
+    with pytest.raises(ImageError, match="not a regular file"):
+        files.read(tmp_path)
+
+
+def test_a_new_file_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with files.new_file(path) as file:
+        file.write(b"half")
+        assert not path.exists()
+        (temporary,) = tmp_path.iterdir()
+        assert stat.S_IMODE(temporary.stat().st_mode) == 0o600
+    assert path.read_bytes() == b"half"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
+def test_a_failure_leaves_nothing(error: type[BaseException], tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    expected = OutputError if error is OSError else error
+    with pytest.raises(expected), files.new_file(path) as file:
+        file.write(b"half")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten_unless_asked(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with pytest.raises(OutputError, match="--force"), files.new_file(path):
+        pass
+    with pytest.raises(ValueError, match="x"), files.new_file(path, overwrite=True):
+        raise ValueError("x")
+    assert path.read_bytes() == b"old"
+    with files.new_file(path, overwrite=True) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with pytest.raises(OutputError, match="exists"), files.new_file(path) as file:
+        file.write(b"mine")
+        path.write_bytes(b"theirs")
+    assert path.read_bytes() == b"theirs"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_dangling_links_are_not_followed(tmp_path: Path) -> None:
+    path = tmp_path / "link"
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="exists"), files.new_file(path):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"), files.new_file(tmp_path / "no" / "a"):
+        pass

@@ -1,0 +1,119 @@
+from pathlib import Path
+
+import lightsr
+import numpy as np
+import pytest
+from lightsr import pipeline, raster
+from lightsr.errors import ImageError, OutputError
+from lightsr.image import Image
+
+
+@pytest.fixture(scope="module")
+def fp32() -> lightsr.Upscaler:
+    return lightsr.load("tiny", scale=2, precision="fp32", threads=1)
+
+
+def image(pixels: np.ndarray, **changes: object) -> Image:
+    values: dict[str, object] = {
+        "value_range": (int(pixels.min()), int(pixels.max())),
+        "photometric": "RGB" if pixels.ndim == 3 else "MONOCHROME2",
+        "source": Path("a.dcm"),
+    }
+    return Image(pixels, **{**values, **changes})
+
+
+def test_no_value_leaves_the_range_of_the_source(picture: np.ndarray, fp32: lightsr.Upscaler) -> None:
+    result = pipeline.enlarge(image(picture), fp32)
+    assert result.dtype == picture.dtype
+    assert result.min() >= picture.min()
+    assert result.max() <= picture.max()
+
+
+def test_inverted_pictures_are_seen_as_trained(picture: np.ndarray, fp32: lightsr.Upscaler) -> None:
+    low, high = int(picture.min()), int(picture.max())
+    inverted = (low + high - picture).astype(picture.dtype)
+    expected = pipeline.enlarge(image(picture), fp32).astype(int)
+    found = pipeline.enlarge(image(inverted, photometric="MONOCHROME1"), fp32).astype(int)
+    assert np.abs(low + high - found - expected).max() <= 1
+    assert np.abs(low + high - pipeline.enlarge(image(inverted), fp32).astype(int) - expected).max() > 1
+
+
+@pytest.mark.parametrize("value", [-2000, 300])
+def test_padding_keeps_its_value_and_place(value: int, picture: np.ndarray, fp32: lightsr.Upscaler) -> None:
+    stored = picture.astype(np.int16)
+    stored[stored == value] += 1
+    rows, columns = np.mgrid[:45, :70]
+    padding = (rows - 22) ** 2 + (columns - 35) ** 2 > 20**2
+    stored[padding] = value
+    real = stored[~padding]
+    source = image(stored, padding=padding, value_range=(int(real.min()), int(real.max())))
+    result = pipeline.enlarge(source, fp32)
+    mask = padding.repeat(2, 0).repeat(2, 1)
+    assert (result[mask] == value).all()
+    assert (result[~mask] != value).all()
+    assert result[~mask].min() >= real.min()
+
+
+def test_a_picture_of_padding_alone_is_refused(fp32: lightsr.Upscaler) -> None:
+    pixels = np.full((8, 8), -2000, np.int16)
+    with pytest.raises(ImageError, match="every pixel is padding"):
+        pipeline.enlarge(image(pixels, padding=np.ones((8, 8), bool)), fp32)
+
+
+def test_grey_stays_grey_and_colour_stays_in_place(picture: np.ndarray, fp32: lightsr.Upscaler) -> None:
+    grey = (picture // 8).astype(np.uint8)
+    colour = np.stack([grey] * 3, axis=-1)
+    result = pipeline.enlarge(image(colour, value_range=(0, 255)), fp32)
+    assert (result == result[..., :1]).all()
+    colour[10:30, 10:30] = (200, 20, 20)
+    result = pipeline.enlarge(image(colour, value_range=(0, 255)), fp32)
+    inside = result[26:54, 26:54].astype(int)
+    assert np.abs(inside - np.array([200, 20, 20])).max() <= 3
+    assert (result[:, 90:] == result[:, 90:, :1]).all()
+
+
+def test_luminance_goes_through_the_network(picture: np.ndarray, fp32: lightsr.Upscaler) -> None:
+    grey = (picture // 8).astype(np.uint8)
+    colour = pipeline.enlarge(image(np.stack([grey] * 3, axis=-1), value_range=(0, 255)), fp32)
+    assert np.abs(colour[..., 0].astype(int) - fp32(grey).astype(int)).max() <= 1
+
+
+def test_results_too_large_for_their_format_are_refused(fp32: lightsr.Upscaler) -> None:
+    with pytest.raises(ImageError, match="65535"):
+        pipeline.enlarge(image(np.zeros((1, 40_000), np.uint8)), fp32)
+
+
+def test_mirrored_folders(tmp_path: Path) -> None:
+    source, target = tmp_path / "in", tmp_path / "in" / "out"
+    for name in ("a/1.dcm", "a/2.txt", "b/c/3.dcm", ".hidden/4.dcm", "out/5.dcm", "a/.x.dcm"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(b"x")
+    found = list(pipeline.mirrored(source, target, "*"))
+    assert [(a.relative_to(source), b.relative_to(target)) for a, b in found] == [
+        (Path("a/1.dcm"), Path("a/1.dcm")),
+        (Path("a/2.txt"), Path("a/2.txt")),
+        (Path("b/c/3.dcm"), Path("b/c/3.dcm")),
+    ]
+    assert len(list(pipeline.mirrored(source, target, "*.dcm"))) == 2
+    with pytest.raises(ImageError, match="no file that matches"):
+        list(pipeline.mirrored(source, target, "*.png"))
+    with pytest.raises(OutputError, match="input folder itself"):
+        list(pipeline.mirrored(source, source, "*"))
+    with pytest.raises(OutputError, match="a file; a folder"):
+        list(pipeline.mirrored(source, source / "a/1.dcm", "*"))
+    with pytest.raises(ImageError, match="no such file or folder"):
+        list(pipeline.mirrored(tmp_path / "none", target, "*"))
+    assert list(pipeline.mirrored(source / "a/1.dcm", source / "b", "*")) == [(source / "a/1.dcm", source / "b/1.dcm")]
+
+
+def test_only_the_input_itself_needs_more_than_force(tmp_path: Path, fp32: lightsr.Upscaler) -> None:
+    path = tmp_path / "a.png"
+    with path.open("wb") as file:
+        raster.write_png(np.zeros((8, 8), np.uint8), file)
+    before = path.read_bytes()
+    (tmp_path / "b.png").hardlink_to(path)
+    for target in (path, tmp_path / "b.png"):
+        outcome = pipeline.enlarge_file(path, target, fp32, overwrite=True)
+        assert outcome.status == "failed"
+        assert "the input itself" in outcome.message
+    assert path.read_bytes() == before

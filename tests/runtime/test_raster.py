@@ -1,0 +1,121 @@
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightsr import raster
+from lightsr.errors import ImageError
+from PIL import Image
+
+
+def png(depth: int, colour: int, size: tuple[int, int] = (4, 4)) -> bytes:
+    """A PNG made by hand, since Pillow does not write every kind."""
+    width, height = size
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    row = b"\0" + bytes(max(1, width * samples * depth // 8))
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    palette = chunk(b"PLTE", bytes(12)) if colour == 3 else b""
+    return (
+        raster.PNG_SIGNATURE
+        + chunk(b"IHDR", header)
+        + palette
+        + chunk(b"IDAT", zlib.compress(row * min(height, 5000)))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("pixels", "photometric"),
+    [
+        (np.arange(12, dtype=np.uint8).reshape(3, 4), "MONOCHROME2"),
+        (np.arange(0, 60000, 5000, dtype=np.uint16).reshape(3, 4), "MONOCHROME2"),
+        (np.arange(36, dtype=np.uint8).reshape(3, 4, 3), "RGB"),
+    ],
+)
+def test_values_survive(pixels: np.ndarray, photometric: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    with path.open("wb") as file:
+        raster.write_png(pixels, file, dpi=(100, 100))
+    image = raster.read(path)
+    assert image.pixels.dtype == pixels.dtype
+    assert np.array_equal(image.pixels, pixels)
+    assert image.photometric == photometric
+    assert image.value_range == (0, np.iinfo(pixels.dtype).max)
+
+
+@pytest.mark.parametrize(
+    ("depth", "colour", "name"),
+    [
+        (16, 2, "16-bit RGB"),
+        (16, 6, "16-bit RGB with alpha"),
+        (16, 4, "16-bit grey with alpha"),
+        (8, 6, "8-bit RGB with alpha"),
+        (8, 3, "8-bit palette"),
+        (1, 0, "1-bit grey"),
+        (4, 0, "4-bit grey"),
+    ],
+)
+def test_what_would_change_is_refused(depth: int, colour: int, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png(depth, colour))
+    with pytest.raises(ImageError, match=name):
+        raster.read(path)
+
+
+def test_a_huge_header_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    for size in ((60_000, 60_000), (12_000, 9_000)):
+        path.write_bytes(png(8, 0, size))
+        with pytest.raises(ImageError, match="million"):
+            raster.read(path)
+
+
+def test_jpeg(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    Image.fromarray(np.full((8, 9), 77, np.uint8)).save(path, format="JPEG")
+    assert raster.is_jpeg(path.read_bytes())
+    assert raster.read(path).pixels == pytest.approx(77, abs=1)
+    Image.new("CMYK", (8, 8)).save(path, format="JPEG")
+    with pytest.raises(ImageError, match="CMYK"):
+        raster.read(path)
+
+
+def test_resolution_grows_and_texts_are_left_out(tmp_path: Path) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    path, result = tmp_path / "a.png", tmp_path / "b.png"
+    texts = PngInfo()
+    texts.add_text("Patient", "Doe^Jane")
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(path, pnginfo=texts, dpi=(150, 150))
+    image = raster.read(path)
+    with result.open("wb") as file:
+        raster.write(image, np.zeros((8, 8), np.uint8), scale=2, producer=None, file=file)
+    with Image.open(result) as written:
+        assert written.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+        assert "Patient" not in written.info
+    assert b"Doe" not in result.read_bytes()
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_damage_is_an_image_error(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    path = tmp_path_factory.mktemp("png") / "a.png"
+    with path.open("wb") as file:
+        raster.write_png(np.arange(600, dtype=np.uint16).reshape(20, 30), file)
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(8, len(content) - 1))]
+    else:
+        content[data.draw(st.integers(8, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(bytes(content))
+    try:
+        raster.read(path)
+    except ImageError as error:
+        assert "\n" not in str(error)

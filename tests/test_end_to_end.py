@@ -1,0 +1,61 @@
+"""Train a few steps, export, infer: the whole path, by its commands, on real images."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+
+CONFIG = """
+name = "little"
+[network]
+channels = 16
+layers = 1
+blocks = 1
+[training]
+steps = 30
+batch = 4
+patch_px = 16
+margin_px = 2
+warmup = 5
+validate_every = 15
+"""
+
+
+def run(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    finished = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished
+
+
+def test_train_export_infer(tmp_path: Path, samples: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("CT_small.dcm", "examples_overlay.dcm", "examples_rgb_color.dcm"):
+        (images / name).write_bytes((samples / name).read_bytes())
+    (images / "broken.dcm").write_bytes((samples / "CT_small.dcm").read_bytes()[:9000])
+    (tmp_path / "c.toml").write_text(CONFIG)
+
+    trained = run("lightsr_train.cli", "--config", tmp_path / "c.toml", "--data", images, "--out", tmp_path / "run")
+    assert "3 images, 1 skipped" in trained.stderr
+    assert "broken.dcm" in trained.stderr
+
+    exported = run("lightsr_export.cli", tmp_path / "run", "-o", tmp_path / "models")
+    assert "little-x2-int8.onnx" in exported.stdout
+    card = (tmp_path / "models" / "little-x2-card.md").read_text()
+    assert "training steps: 30" in card
+
+    for precision in ("fp32", "int8"):
+        model = tmp_path / "models" / f"little-x2-{precision}.onnx"
+        out = tmp_path / precision
+        run("lightsr.cli", images, out, "--glob", "[!b]*.dcm", "--model", model)
+        source, derived = (pydicom.dcmread(folder / "examples_overlay.dcm") for folder in (images, out))
+        assert derived.pixel_array.shape == (600, 968)
+        assert derived.SOPInstanceUID != source.SOPInstanceUID
+        blurred = derived.pixel_array.reshape(300, 2, 484, 2).mean(axis=(1, 3))
+        error = blurred - source.pixel_array
+        assert np.sqrt(np.mean(error**2)) < 0.02 * np.ptp(source.pixel_array)
+    assert (tmp_path / "models" / "little-x2-fp32.onnx").stat().st_size < 2**20

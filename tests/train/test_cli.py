@@ -1,0 +1,102 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lightsr import raster
+from lightsr_train import checkpoint
+from lightsr_train.cli import main
+
+SMALL = """
+name = "small"
+[network]
+channels = 16
+layers = 1
+blocks = 1
+[training]
+batch = 2
+patch_px = 16
+margin_px = 2
+steps = 100000
+validate_every = 100000
+"""
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    random = np.random.default_rng(0)
+    for patient in ("a", "b"):
+        (folder / patient).mkdir(parents=True)
+        with (folder / patient / "0.png").open("wb") as file:
+            raster.write_png(random.integers(0, 255, (64, 64), dtype=np.uint8), file)
+    return folder
+
+
+def complain(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    assert main(arguments) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("lightsr-train: ")
+    return error
+
+
+def test_mistakes_get_one_line(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["--out", str(tmp_path / "run")]
+    (tmp_path / "empty").mkdir()
+    assert "no image that can be used" in complain(capsys, ["--data", str(tmp_path / "empty"), *out])
+    assert "no such folder" in complain(capsys, ["--data", str(tmp_path / "none"), *out])
+    assert "--network huge: unknown" in complain(capsys, ["--data", str(images), "--network", "huge", *out])
+    assert "no such checkpoint" in complain(capsys, ["--data", str(images), "--init", str(tmp_path / "x"), *out])
+    assert "at least 8 more" in complain(capsys, ["--data", str(images), "--patch", "4", *out])
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(SystemExit) as caught:
+        main(out)
+    assert caught.value.code == 2
+
+
+def test_a_run_is_not_overwritten_and_resumes(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.toml").write_text(SMALL.replace("steps = 100000", "steps = 4"))
+    arguments = ["--config", str(tmp_path / "c.toml"), "--data", str(images), "--out", str(tmp_path / "run")]
+    assert main(arguments) == 0
+    assert "--resume goes on" in complain(capsys, arguments)
+    assert main([*arguments, "--resume"]) == 0
+    other = ["--config", str(tmp_path / "c.toml"), "--data", str(images), "--out", str(tmp_path / "b")]
+    assert main([*other, "--init", str(tmp_path / "run")]) == 0
+    assert checkpoint.data_folders(tmp_path / "run") == [images]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stops_cleanly_on_a_signal_and_goes_on(number: signal.Signals, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(SMALL)
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "lightsr_train.cli", "--config", str(tmp_path / "c.toml")]
+    command += ["--data", str(images), "--out", str(run), "--threads", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "from step 0" in line:
+                break
+        time.sleep(1.5)
+        os.kill(process.pid, number)
+        rest = process.stderr.read()
+        assert process.wait(60) == 128 + number
+    assert "saved; --resume goes on" in rest
+    assert "Traceback" not in rest
+    assert checkpoint.load(run).provenance["step"] > 0
+    assert sorted(path.name for path in run.iterdir()) == ["data.json", "model.pt", "state.pt"]
+    stopped = checkpoint.load(run).provenance["step"]
+    assert f"from step {stopped:,} to" in _resumed(command)
+
+
+def _resumed(command: list[str]) -> str:
+    with subprocess.Popen([*command, "--resume"], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "from step" in line:
+                process.kill()
+                return line
+    return ""

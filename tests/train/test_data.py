@@ -1,0 +1,114 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lightsr import raster
+from lightsr_train import data
+from lightsr_train.data import DataError, PatchSampler
+
+
+def write(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        raster.write_png(pixels, file)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """CT of three patients and MR of two, told apart by folders."""
+    random = np.random.default_rng(0)
+    for modality, patients, top in (("CT", 3, 4000), ("MR", 2, 200)):
+        for patient in range(patients):
+            for number in range(2):
+                pixels = random.integers(0, top, (50, 60)).astype(np.uint16)
+                write(tmp_path / modality / f"p{patient}" / f"{number}.png", pixels)
+    return tmp_path
+
+
+def test_reads_a_folder(folder: Path) -> None:
+    collection = data.load([folder], 2, min_side_px=16)
+    assert len(collection.pairs) == 10
+    assert {pair.origin.modality for pair in collection.pairs} == {"CT", "MR"}
+    assert len({pair.origin.subject for pair in collection.pairs}) == 5
+    for pair in collection.pairs:
+        assert pair.high.shape == (50, 60)
+        assert pair.low.shape == (25, 30)
+        assert pair.error > 0
+
+
+def test_unreadable_images_are_named_and_skipped(folder: Path) -> None:
+    (folder / "CT" / "broken.png").write_bytes(raster.PNG_SIGNATURE + b"x" * 40)
+    (folder / "CT" / "notes.bin").write_bytes(b"hello")
+    (folder / "CT" / "empty.png").write_bytes(b"")
+    write(folder / "CT" / "flat.png", np.full((64, 64), 9, np.uint8))
+    write(folder / "CT" / "small.png", np.zeros((20, 64), np.uint8))
+    collection = data.load([folder], 2, min_side_px=16)
+    assert len(collection.pairs) == 10
+    assert len(collection.skipped) == 5
+    for name in ("broken.png", "notes.bin", "empty.png", "flat.png", "small.png"):
+        assert sum(name in reason for reason in collection.skipped) == 1
+
+
+def test_empty_or_missing_folders_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no image that can be used"):
+        data.load([tmp_path], 2, min_side_px=16)
+    with pytest.raises(DataError, match="no such folder"):
+        data.load([tmp_path / "x"], 2, min_side_px=16)
+
+
+def test_a_manifest_names_modality_patient_and_licence(folder: Path) -> None:
+    lines = ["path,modality,source,patient_id,licence"]
+    lines += [f"{p.relative_to(folder)},US,clinic,Doe,CC0" for p in sorted(folder.rglob("*.png"))]
+    (folder / "manifest.csv").write_text("\n".join(lines))
+    collection = data.load([folder / "CT"], 2, min_side_px=16)
+    assert {(p.origin.modality, p.origin.source, p.origin.licence) for p in collection.pairs} == {
+        ("US", "clinic", "CC0")
+    }
+    assert len({p.origin.subject for p in collection.pairs}) == 1
+    assert "Doe" not in repr(collection)
+    assert collection.sources == [{"modality": "US", "source": "clinic", "licence": "CC0", "images": 6}]
+
+
+def test_no_patient_is_on_both_sides(folder: Path) -> None:
+    pairs = data.load([folder], 2, min_side_px=16).pairs
+    training, held_back = data.hold_back(pairs, 0.1)
+    sides = [{pair.origin.subject for pair in side} for side in (training, held_back)]
+    assert not sides[0] & sides[1]
+    assert {pair.origin.modality for pair in held_back} == {"CT", "MR"}
+    assert {pair.origin.modality for pair in training} == {"CT", "MR"}
+    assert len(training) + len(held_back) == len(pairs)
+    again = data.hold_back(reversed(pairs), 0.1)[1]
+    assert {pair.path for pair in again} == {pair.path for pair in held_back}
+    assert data.hold_back(pairs, 0.0)[1] == []
+
+
+def test_patches_match_weigh_alike_and_repeat(folder: Path) -> None:
+    from lightsr.resample import downsample
+
+    pairs = data.load([folder], 2, min_side_px=16).pairs
+    sampler = PatchSampler(pairs, scale=2, patch_px=16, batch=64, seed=3)
+    low, high = sampler.draw(5)
+    assert low.shape == (64, 1, 16, 16)
+    assert high.shape == (64, 1, 32, 32)
+    inner = slice(4, -4)
+    for a, b in zip(low[:, 0], high[:, 0], strict=True):
+        assert downsample(b, 2)[inner, inner] == pytest.approx(a[inner, inner], abs=0.05)
+    spread = low.std(axis=(1, 2, 3))
+    assert spread.max() < 2 * spread.min()
+    again = PatchSampler(pairs, scale=2, patch_px=16, batch=64, seed=3).draw(5)
+    assert np.array_equal(again[0], low)
+    assert not np.array_equal(sampler.draw(6)[0], low)
+
+
+def test_tables_and_hidden_files_are_no_images(folder: Path) -> None:
+    (folder / ".hidden.png").write_bytes(b"x")
+    (folder / ".folder").mkdir()
+    (folder / ".folder" / "a.png").write_bytes(b"x")
+    (folder / "reader.csv").write_text("a,b")
+    assert len(list(data.image_files(folder))) == 10
+
+
+def test_real_images(medical_data: Path) -> None:
+    collection = data.load([medical_data / "train" / "XR"], 2, min_side_px=48)
+    assert len(collection.pairs) == 34
+    assert {source["licence"] for source in collection.sources} == {"CC BY 4.0"}

@@ -1,0 +1,146 @@
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightsr_train.networks import (
+    PRESETS,
+    ConsistencyStep,
+    LightDense,
+    NetworkConfig,
+    bicubic_phase_filters,
+    build,
+    dimensions,
+    parameter_count,
+)
+from torch import nn
+
+SMALL = NetworkConfig(channels=16, layers=2, blocks=2)
+CONFIGS = [
+    SMALL,
+    dataclasses.replace(SMALL, unshuffle=1),
+    dataclasses.replace(SMALL, scale=3),
+    dataclasses.replace(SMALL, scale=4, unshuffle=1, consistency=0.0),
+    dataclasses.replace(SMALL, scale=8, blocks=1),
+]
+
+
+def a_network(config: NetworkConfig, seed: int = 0) -> LightDense:
+    """With random weights that are large enough to matter everywhere."""
+    torch.manual_seed(seed)
+    network = LightDense(config).eval()
+    with torch.no_grad():
+        network.deconvolution.weight.normal_(std=0.1)
+        network.skip.raw.add_(0.05 * torch.randn_like(network.skip.raw))
+    return network
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("shape", [(1, 1), (7, 12), (18, 9)])
+@torch.no_grad()
+def test_shape(config: NetworkConfig, shape: tuple[int, int]) -> None:
+    sr = a_network(config)(torch.rand(2, 1, *shape))
+    assert sr.shape == (2, 1, config.scale * shape[0], config.scale * shape[1])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.1, 10), st.floats(-10, 10), st.sampled_from(CONFIGS), st.integers(5, 23))
+@torch.no_grad()
+def test_equivariance_borders_included(a: float, b: float, config: NetworkConfig, rows: int) -> None:
+    """SR(a * x + b) = a * SR(x) + b to 1e-5 of the larger of the two; x has range 1."""
+    network = a_network(config)
+    lr = torch.rand(1, 1, rows, 21)
+    lr = (lr - lr.min()) / (lr.max() - lr.min())
+    difference = network(a * lr + b) - (a * network(lr) + b)
+    assert difference.abs().max() <= 1e-5 * max(a, abs(b))
+
+
+@torch.no_grad()
+def test_a_bias_would_break_equivariance() -> None:
+    """The test above can fail."""
+    network = a_network(SMALL)
+    network.fuse.bias = nn.Parameter(torch.full((SMALL.channels,), 0.1))
+    lr = torch.rand(1, 1, 12, 12)
+    assert (network(3 * lr) - 3 * network(lr)).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_a_new_network_is_nearly_bicubic_interpolation() -> None:
+    from lightsr.resample import interpolate
+
+    torch.manual_seed(0)
+    config = dataclasses.replace(SMALL, consistency=0.0)
+    lr = torch.rand(1, 1, 16, 20)
+    sr = LightDense(config)(lr)[0, 0].numpy()
+    assert sr == pytest.approx(interpolate(lr[0, 0].numpy(), 2), abs=0.05)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_reach_bounds_what_an_output_pixel_depends_on(config: NetworkConfig) -> None:
+    network = a_network(config)
+    side = 2 * config.halo_px + 12
+    lr = torch.rand(1, 1, side, side, requires_grad=True)
+    for offset in range(config.unshuffle):
+        middle = config.scale * (side // 2 + offset)
+        lr.grad = None
+        network(lr)[0, 0, middle : middle + config.scale, middle : middle + config.scale].sum().backward()
+        assert lr.grad is not None
+        touched = torch.nonzero(lr.grad[0, 0])
+        centre = side // 2 + offset
+        reach = int((touched - centre).abs().max())
+        assert reach <= config.reach_px <= config.halo_px
+        assert reach >= config.reach_px - 3
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@torch.no_grad()
+def test_consistency_brings_the_result_closer_to_the_measurement(scale: int) -> None:
+    step = ConsistencyStep(scale, 1.0)
+    lr, sr = torch.rand(1, 1, 12, 15), torch.rand(1, 1, 12 * scale, 15 * scale)
+    before, after = (lr - step.down(sr)).norm(), (lr - step.down(step(sr, lr))).norm()
+    assert after < 0.5 * before
+
+
+@torch.no_grad()
+def test_consistency_reduces_as_the_toolkit_degrades() -> None:
+    from lightsr.resample import downsample
+
+    sr = torch.rand(1, 1, 24, 36)
+    for scale in (2, 3, 4):
+        expected = downsample(sr[0, 0].numpy(), scale)
+        assert ConsistencyStep(scale, 1.0).down(sr)[0, 0].numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_phase_filters_sum_to_one() -> None:
+    assert bicubic_phase_filters(4).sum(dim=(1, 2, 3)).numpy() == pytest.approx(1, abs=1e-6)
+
+
+def test_dimensions_rebuild_the_network() -> None:
+    network = a_network(SMALL)
+    again = build("light-dense", dimensions(network))
+    again.load_state_dict(network.state_dict())
+    assert again.config == network.config
+
+
+def test_tiny_stays_tiny() -> None:
+    family, values = PRESETS["tiny"]
+    assert parameter_count(build(family, {**values, "scale": 2})) <= 50_000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scale": 5},
+        {"channels": 24},
+        {"growth": 8},
+        {"layers": 0},
+        {"blocks": 0},
+        {"unshuffle": 3},
+        {"consistency": 1.5},
+        {"expansion": 0},
+    ],
+)
+def test_wrong_dimensions_are_named(changes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        NetworkConfig(**changes)

@@ -1,0 +1,171 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightsr import raster
+from lightsr.errors import LightsrError
+from lightsr_train import checkpoint, data, settings, training
+from lightsr_train.networks import NetworkConfig
+from lightsr_train.settings import RunConfig, SettingsError, TrainingConfig
+
+NETWORK = NetworkConfig(channels=16, layers=1, blocks=1)
+TRAINING = TrainingConfig(steps=12, batch=2, patch_px=16, warmup=2, validate_every=4, margin_px=2)
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> data.Collection:
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(0)
+    for patient in range(3):
+        (folder / f"p{patient}").mkdir()
+        rows, columns = np.mgrid[:80, :90]
+        waves = 2000 * (1 + np.sin(rows / (3 + patient)) * np.cos(columns / 4)) + random.integers(0, 5, (80, 90))
+        with (folder / f"p{patient}" / "0.png").open("wb") as file:
+            raster.write_png(waves.astype(np.uint16), file)
+    return data.load([folder], 2, min_side_px=16)
+
+
+def trainer(collection: data.Collection, run: Path, **changes: object) -> training.Trainer:
+    config = RunConfig("test", "light-dense", NETWORK, dataclasses.replace(TRAINING, **changes))
+    return training.Trainer(config, collection, run)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return dict(checkpoint.load(run).weights)
+
+
+def test_it_learns(collection: data.Collection, tmp_path: Path) -> None:
+    seen: list[training.Progress] = []
+    run = trainer(collection, tmp_path, steps=150, validate_every=50, learning_rate=3e-3)
+    assert run.train(seen.append, lambda: False)
+    gains = [next(iter(p.gain_db.values())) for p in seen if p.gain_db]
+    assert len(gains) == 3
+    assert gains[-1] > 1.0
+    assert seen[-1].step == 150
+    assert (tmp_path / training.LOG_FILE).read_text().count("\n") == 3
+
+
+def test_resumed_equals_straight_bit_for_bit(collection: data.Collection, tmp_path: Path) -> None:
+    trainer(collection, tmp_path / "straight").train(lambda p: None, lambda: False)
+    first = trainer(collection, tmp_path / "resumed")
+    assert not first.train(lambda p: None, lambda: first.step == 7)
+    second = trainer(collection, tmp_path / "resumed")
+    second.resume()
+    assert second.step == 7
+    assert second.train(lambda p: None, lambda: False)
+    straight, resumed = weights(tmp_path / "straight"), weights(tmp_path / "resumed")
+    assert straight.keys() == resumed.keys()
+    assert all(torch.equal(straight[key], resumed[key]) for key in straight)
+
+
+def test_other_settings_do_not_resume(collection: data.Collection, tmp_path: Path) -> None:
+    trainer(collection, tmp_path).train(lambda p: None, lambda: False)
+    with pytest.raises(LightsrError, match="other settings"):
+        trainer(collection, tmp_path, seed=9).resume()
+
+
+def test_a_damaged_state_is_named(collection: data.Collection, tmp_path: Path) -> None:
+    run = trainer(collection, tmp_path)
+    with pytest.raises(LightsrError, match="no such checkpoint"):
+        run.resume()
+    (tmp_path / training.STATE_FILE).write_bytes(b"PK\x03\x04 half a file")
+    with pytest.raises(LightsrError, match="damaged"):
+        run.resume()
+
+
+def test_the_checkpoint_says_how_it_was_made(collection: data.Collection, tmp_path: Path) -> None:
+    trainer(collection, tmp_path).train(lambda p: None, lambda: False)
+    found = checkpoint.load(tmp_path)
+    assert found.provenance["step"] == 12
+    assert found.provenance["degradations"] == ["bicubic"]
+    assert sum(source["images"] for source in found.provenance["sources"]) == 3
+    assert found.network()(torch.rand(1, 1, 9, 8)).shape == (1, 1, 18, 16)
+    assert str(tmp_path).encode() not in (tmp_path / "model.pt").read_bytes()
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (tmp_path / "ran",)  # type: ignore[return-value]
+
+    torch.save({"format": 1, "weights": Evil()}, tmp_path / "model.pt")
+    with pytest.raises(LightsrError, match="damaged, or not a checkpoint"):
+        checkpoint.load(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_failing_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.pt"
+    checkpoint.save_atomically({"a": 1}, path)
+    before = path.read_bytes()
+
+    def fail(content: object, file: object) -> None:
+        file.write(b"half")  # type: ignore[attr-defined]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save_atomically({"a": 2}, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_schedule_warms_up_and_ends_near_zero() -> None:
+    config = TrainingConfig(steps=1000, warmup=100, learning_rate=1.0)
+    assert training.schedule(0, config) == pytest.approx(0.01)
+    assert training.schedule(100, config) == pytest.approx(1.0)
+    assert training.schedule(550, config) == pytest.approx(0.5)
+    assert training.schedule(999, config) < 1e-4
+
+
+def test_bicubic_gains_nothing_over_itself(collection: data.Collection) -> None:
+    from lightsr.resample import interpolate
+
+    gain = training.gain_over_bicubic(lambda low: interpolate(low, 2), collection.pairs, 2)
+    assert gain == pytest.approx({next(iter(gain)): 0.0})
+
+
+def test_a_configuration_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text('name = "n"\ndata = ["$WHERE/train"]\n[network]\nscale = 3\n[training]\nsteps = 7\n')
+    monkeypatch.delenv("WHERE", raising=False)
+    with pytest.raises(SettingsError, match="variable that is not set"):
+        settings.from_file(path)
+    monkeypatch.setenv("WHERE", "/x")
+    config = settings.from_file(path)
+    assert (config.name, config.network.scale, config.training.steps) == ("n", 3, 7)
+    assert config.data == (Path("/x/train"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[network", "not a TOML file"),
+        ("[network]\nwidth = 3", "no setting 'width'"),
+        ('[training]\nsteps = "many"', "whole number"),
+        ("[training]\nsteps = 0", "at least 1"),
+        ("[training]\nlearning_rate = true", "a number"),
+        ("[network]\nchannels = 20", "multiples of 16"),
+        ("colour = 1", "unknown keys colour"),
+        ('family = "gan"', "light-dense"),
+    ],
+)
+def test_wrong_configuration_files(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=message) as caught:
+        settings.from_file(path)
+    assert "c.toml" in str(caught.value)
+
+
+def test_the_configuration_of_the_bundled_model_is_the_bundled_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIGHTSR_DATA", "/x")
+    root = Path(__file__).parents[2]
+    for path in sorted((root / "train" / "configs").glob("*.toml")):
+        config = settings.from_file(path)
+        made = checkpoint.load(root / "train" / "checkpoints" / f"{path.stem}.pt")
+        assert made.dimensions == dataclasses.asdict(config.network)
+        assert made.provenance["training"] == dataclasses.asdict(config.training)
+        assert made.provenance["step"] == config.training.steps

@@ -1,0 +1,1 @@
+"""Training side of lightsr: networks, data and the training loop (PyTorch)."""

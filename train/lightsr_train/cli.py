@@ -1,0 +1,155 @@
+"""Command line of training: `lightsr-train`."""
+
+import argparse
+import dataclasses
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from lightsr import __version__
+from lightsr.errors import LightsrError
+
+from lightsr_train.settings import RunConfig, SettingsError, from_file, from_preset
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments of `lightsr-train`."""
+    p = argparse.ArgumentParser(
+        prog="lightsr-train",
+        description="Train a light dense super-resolution network on folders of medical images.",
+        epilog="Next: lightsr-export RUN -o DIR",
+    )
+    p.add_argument(
+        "--data",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="folder of PNG, JPEG or DICOM; may be repeated",
+    )
+    p.add_argument("--scale", type=int, default=None, choices=(2, 3, 4, 8), help="enlargement (default 2)")
+    p.add_argument("--network", metavar="NAME", default=None, help="named network (default tiny)")
+    p.add_argument("--config", type=Path, metavar="FILE.toml", help="take everything from a file")
+    p.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder: checkpoints and log")
+    p.add_argument("--steps", type=int, help="optimiser steps")
+    p.add_argument("--patch", type=int, metavar="PX", help="side of a low-resolution training patch")
+    p.add_argument("--init", type=Path, metavar="FILE", help="start from the weights of this checkpoint")
+    p.add_argument("--resume", action="store_true", help="go on with the run in RUN")
+    p.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
+    p.add_argument("--debug", action="store_true", help="show tracebacks")
+    p.add_argument("--version", action="version", version=f"lightsr-train {__version__}")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `lightsr-train`; returns the exit status."""
+    p = parser()
+    arguments = p.parse_args(argv)
+    if arguments.config and (arguments.network or arguments.scale):
+        p.error("--config already says --network and --scale")
+    if not arguments.config and not arguments.data:
+        p.error("--data DIR or --config FILE.toml is needed")
+    logging.basicConfig(format="lightsr-train: %(message)s", level=logging.WARNING)
+    try:
+        return _train(arguments)
+    except LightsrError as error:
+        if arguments.debug:
+            raise
+        print(f"lightsr-train: {error}", file=sys.stderr)
+        return 1
+
+
+def _config(arguments: argparse.Namespace) -> RunConfig:
+    if arguments.config:
+        config = from_file(arguments.config)
+    else:
+        config = from_preset(arguments.network or "tiny", arguments.scale or 2)
+    changes = {"steps": arguments.steps, "patch_px": arguments.patch}
+    given = {key: value for key, value in changes.items() if value is not None}
+    try:
+        training = dataclasses.replace(config.training, **given)
+    except ValueError as error:
+        raise SettingsError(f"--steps, --patch: {error}") from error
+    data = tuple(arguments.data) if arguments.data else config.data
+    if not data:
+        raise SettingsError(f'{arguments.config}: names no data; add data = ["DIR"] or give --data DIR')
+    return dataclasses.replace(config, training=training, data=data)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    config = _config(arguments)
+    import torch  # after the arguments are known to be right: torch takes seconds to load
+
+    from lightsr_train import checkpoint, data
+    from lightsr_train.networks import parameter_count
+    from lightsr_train.training import STATE_FILE, Progress, Trainer
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if not arguments.resume and (arguments.out / STATE_FILE).exists():
+        raise SettingsError(f"{arguments.out}: holds a run; --resume goes on with it, or choose another --out")
+    initial = checkpoint.load(arguments.init) if arguments.init else None
+    print(f"reading {', '.join(map(str, config.data))}", file=sys.stderr)
+    collection = data.load(config.data, config.network.scale, min_side_px=config.training.patch_px)
+    if initial is not None and initial.dimensions != dataclasses.asdict(config.network):
+        raise SettingsError(f"{arguments.init}: its dimensions differ from those of this run")
+    trainer = Trainer(config, collection, arguments.out, initial=dict(initial.weights) if initial is not None else None)
+    if arguments.resume:
+        trainer.resume()
+    held = len({pair.origin.subject for pair in trainer.held_back})
+    print(
+        f"{len(collection.pairs)} images, {len(collection.skipped)} skipped, "
+        f"{len(trainer.held_back)} images of {held} patients held back; "
+        f"{config.name} x{config.network.scale}, {parameter_count(trainer.network):,} parameters, "
+        f"{trainer.device}, from step {trainer.step:,} to {config.training.steps:,}",
+        file=sys.stderr,
+    )
+    if not held:
+        print("no patient is held back: at least two are needed, so the gain is not measured", file=sys.stderr)
+    stop = _StopOnSignal()
+    live = sys.stderr.isatty()
+
+    def report(progress: Progress) -> None:
+        gain = "  ".join(f"{name} {value:+.2f}" for name, value in progress.gain_db.items())
+        text = (
+            f"step {progress.step:,}/{progress.steps:,}  loss {progress.loss:.4f}  "
+            f"{_duration(progress.seconds_left)} left" + (f"  dB over bicubic: {gain}" if gain else "")
+        )
+        if live:
+            print(f"\r\x1b[K{text}", end="\n" if gain else "", file=sys.stderr, flush=True)
+        elif gain or progress.step % 1000 == 0:
+            print(text, file=sys.stderr, flush=True)
+
+    finished = trainer.train(report, lambda: stop.wanted)
+    if finished:
+        print(f"{arguments.out}: trained; next: lightsr-export {arguments.out} -o DIR", file=sys.stderr)
+        return 0
+    print(f"\n{arguments.out}: stopped at step {trainer.step:,}, saved; --resume goes on", file=sys.stderr)
+    return 128 + stop.signal
+
+
+class _StopOnSignal:
+    """Remembers Ctrl-C or SIGTERM, so that the loop can end between two steps; a second one ends at once."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._remember)
+
+    @property
+    def wanted(self) -> bool:
+        return self.signal != 0
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _duration(seconds: float) -> str:
+    return time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86_400 else f"{seconds / 86_400:.1f} days"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

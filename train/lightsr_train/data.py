@@ -1,0 +1,292 @@
+"""Folders of images: reading, splitting by patient, drawing patches."""
+
+import csv
+import hashlib
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightsr import files
+from lightsr.errors import ImageError, LightsrError
+from lightsr.image import Image
+from lightsr.resample import interpolate
+from numpy.typing import NDArray
+
+from lightsr_train.degradation import crop_to_multiple, degrade
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.csv"
+"""Optional table beside the images, or above them: path, modality, source, patient_id, licence."""
+
+MODALITIES = frozenset({"CT", "MR", "US", "XR", "CR", "DX", "MG", "PT", "NM", "XA", "RF"})
+"""Names by which a first-level folder says a modality (DICOM PS3.3 C.7.3.1.1.1; XR for any X-ray)."""
+
+MIN_ERROR_SHARE = 0.002
+"""Least bicubic error that an image is weighed by, as a share of its intensity range.
+
+A nearly band-limited image has hardly any error; without a floor its rounding
+noise would outweigh everything else.
+"""
+
+
+class DataError(LightsrError):
+    """A training folder that holds nothing to train on."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an image comes from.
+
+    Parameters
+    ----------
+    modality : str
+        Images are drawn equally often from every modality.
+    source : str
+        Collection, for the card.
+    licence : str
+        Licence of the collection, for the card; "" where unknown.
+    subject : str
+        Digest that tells patients apart without naming them.
+    """
+
+    modality: str
+    source: str
+    licence: str
+    subject: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture at both resolutions, in stored values.
+
+    Parameters
+    ----------
+    path : Path
+    origin : Origin
+    high : ndarray, shape (scale * h, scale * w)
+    low : ndarray, shape (h, w)
+    error : float
+        Root-mean-square error of bicubic interpolation, stored values; losses are
+        divided by it, so that every image, whatever its unit, weighs alike.
+    """
+
+    path: Path
+    origin: Origin
+    high: NDArray[Any] = field(repr=False)
+    low: NDArray[Any] = field(repr=False)
+    error: float
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Images of one or more folders, and the files that had to be left out with the reason."""
+
+    pairs: tuple[Pair, ...]
+    skipped: tuple[str, ...]
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """Collections with licence and image count, for the card."""
+        counts: dict[tuple[str, str, str], int] = {}
+        for pair in self.pairs:
+            key = (pair.origin.modality, pair.origin.source, pair.origin.licence)
+            counts[key] = counts.get(key, 0) + 1
+        return [
+            {"modality": modality, "source": source, "licence": licence, "images": count}
+            for (modality, source, licence), count in sorted(counts.items())
+        ]
+
+
+def digest(text: str) -> str:
+    """Sixteen hexadecimal digits that stand for `text`."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def image_files(folder: Path) -> Iterator[Path]:
+    """Files below `folder` in a fixed order, hidden ones and tables left out."""
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() not in (".csv", ".txt", ".md", ".json"):
+                yield Path(root, name)
+
+
+def read_manifest(folder: Path) -> dict[Path, dict[str, str]]:
+    """Rows of the `MANIFEST` in `folder` or the two folders above it, by resolved path."""
+    for home in (folder, *list(folder.resolve().parents)[:2]):
+        table = home / MANIFEST
+        if table.is_file():
+            with table.open(newline="", encoding="utf-8") as file:
+                rows = csv.DictReader(file)
+                if "path" not in (rows.fieldnames or ()):
+                    return {}
+                return {(home / row["path"]).resolve(): row for row in rows}
+    return {}
+
+
+def load(folders: Iterable[Path], scale: int, *, min_side_px: int) -> Collection:
+    """Read every image below `folders` and degrade it once.
+
+    Parameters
+    ----------
+    folders : iterable of Path
+        Searched deeply. The modality comes from a manifest, the file, or the first
+        folder level if that has a modality's name; the patient from the manifest, a
+        DICOM PatientID, or else the folder the image lies in.
+    scale : int
+    min_side_px : int
+        Smallest low-resolution side that can be used.
+
+    Returns
+    -------
+    Collection
+
+    Raises
+    ------
+    DataError
+        A folder is missing, or holds no image that can be used.
+    """
+    pairs: list[Pair] = []
+    skipped: list[str] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; --data takes a folder of images")
+        manifest = read_manifest(folder)
+        before = len(pairs)
+        for path in image_files(folder):
+            try:
+                pair = _pair(path, folder, manifest.get(path.resolve(), {}), scale, min_side_px)
+            except LightsrError as error:
+                skipped.append(str(error))
+                logger.warning("skipped: %s", error)
+            else:
+                pairs.append(pair)
+        if len(pairs) == before:
+            raise DataError(f"{folder}: no image that can be used; PNG, JPEG and DICOM are read")
+    return Collection(tuple(pairs), tuple(skipped))
+
+
+def _pair(path: Path, folder: Path, row: dict[str, str], scale: int, min_side_px: int) -> Pair:
+    image = files.read(path)
+    high = crop_to_multiple(image.plane(), scale)
+    if min(high.shape) < scale * min_side_px:
+        raise ImageError(
+            f"{path}: {image.size[0]}x{image.size[1]} pixels; "
+            f"at least {scale * min_side_px} a side are needed; --patch makes patches smaller"
+        )
+    low = degrade(high, scale)
+    difference = interpolate(low, scale) - high
+    error = float(np.sqrt(np.mean(np.square(difference, dtype=np.float64))))
+    bottom, top = np.percentile(high, (0.1, 99.9))
+    if top <= bottom:
+        raise ImageError(f"{path}: hardly any pixel differs from the others; nothing can be learned from it")
+    return Pair(path, _origin(path, folder, row, image), high, low, max(error, MIN_ERROR_SHARE * (top - bottom)))
+
+
+def _origin(path: Path, folder: Path, row: dict[str, str], image: Image) -> Origin:
+    modality, source = modality_and_source(path, folder, row, image)
+    patient = row.get("patient_id")
+    if patient:
+        subject = digest(f"{source}/{patient}")
+    else:
+        subject = image.subject or digest(str(path.parent.resolve()))
+    return Origin(modality, source, row.get("licence", ""), subject)
+
+
+def modality_and_source(path: Path, folder: Path, row: dict[str, str], image: Image) -> tuple[str, str]:
+    """Modality ("" where nothing says it) and collection of an image below `folder`."""
+    below = path.relative_to(folder).parts[:-1]
+    named = next((name for name in below[:1] if name in MODALITIES), "")
+    return row.get("modality") or image.modality or named, row.get("source") or (below or (folder.name,))[-1]
+
+
+def hold_back(pairs: Iterable[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
+    """Split into training and held-back pairs; no patient is in both.
+
+    Of every modality with two patients or more, about `share` of the patients are
+    held back, at least one and never all. The choice depends on the patients' digests
+    alone, so a later run or an export finds the same ones.
+
+    Returns
+    -------
+    (training, held back) : two lists of Pair
+    """
+    by_modality: dict[str, dict[str, list[Pair]]] = {}
+    for pair in pairs:
+        by_modality.setdefault(pair.origin.modality, {}).setdefault(pair.origin.subject, []).append(pair)
+    held: set[str] = set()
+    for subjects in by_modality.values():
+        count = min(len(subjects) - 1, max(1, round(share * len(subjects)))) if share else 0
+        held.update(sorted(subjects, key=digest)[:count])
+    training = [p for s in by_modality.values() for k, ps in s.items() if k not in held for p in ps]
+    validation = [p for s in by_modality.values() for k, ps in s.items() if k in held for p in ps]
+    return training, validation
+
+
+class PatchSampler:
+    """Draws batches of patches: modality, then patient, then image, each with equal chance.
+
+    The batch of a step depends on the seed and the step alone, so that a resumed run
+    sees what a straight one sees.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+    scale : int
+    patch_px : int
+        Side of a low-resolution patch.
+    batch : int
+    seed : int
+    """
+
+    def __init__(self, pairs: Iterable[Pair], *, scale: int, patch_px: int, batch: int, seed: int) -> None:
+        self.scale = scale
+        self.patch_px = patch_px
+        self.batch = batch
+        self.seed = seed
+        groups: dict[str, dict[str, list[Pair]]] = {}
+        for pair in pairs:
+            groups.setdefault(pair.origin.modality, {}).setdefault(pair.origin.subject, []).append(pair)
+        self.groups = [list(subjects.values()) for subjects in groups.values()]
+
+    def draw(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Batch of a step.
+
+        Returns
+        -------
+        low : ndarray, shape (batch, 1, patch_px, patch_px), float32
+        high : ndarray, shape (batch, 1, scale * patch_px, scale * patch_px), float32
+            Both shifted by the image's own mean and divided by its bicubic error, which
+            an equivariant network cannot see and the loss can.
+        """
+        random = np.random.default_rng((self.seed, step))
+        size, side = self.patch_px, self.patch_px * self.scale
+        low = np.empty((self.batch, 1, size, size), dtype=np.float32)
+        high = np.empty((self.batch, 1, side, side), dtype=np.float32)
+        for i in range(self.batch):
+            subjects = self.groups[random.integers(len(self.groups))]
+            images = subjects[random.integers(len(subjects))]
+            pair = images[random.integers(len(images))]
+            low_patch, high_patch = self._patch(pair, random)
+            offset = float(low_patch.mean())
+            low[i, 0] = (low_patch - offset) / pair.error
+            high[i, 0] = (high_patch - offset) / pair.error
+        return low, high
+
+    def _patch(self, pair: Pair, random: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
+        size, scale = self.patch_px, self.scale
+        for _ in range(8):  # a flat patch teaches nothing; an all but empty picture still ends
+            top = int(random.integers(pair.low.shape[0] - size + 1))
+            left = int(random.integers(pair.low.shape[1] - size + 1))
+            low = pair.low[top : top + size, left : left + size]
+            if low.min() != low.max():
+                break
+        high = pair.high[scale * top : scale * (top + size), scale * left : scale * (left + size)]
+        turns, mirrored = int(random.integers(4)), bool(random.integers(2))
+        low, high = np.rot90(low, turns), np.rot90(high, turns)
+        return (low[::-1], high[::-1]) if mirrored else (low, high)
