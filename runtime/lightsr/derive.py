@@ -7,7 +7,6 @@ import copy
 import datetime
 import hashlib
 import uuid
-import warnings
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsr import geometry
+from lightsr.dicom import silenced
 from lightsr.errors import ImageError
 from lightsr.image import Image
 
@@ -87,16 +87,15 @@ def write(image: Image, pixels: NDArray[Any], *, scale: int, producer: Producer,
     ImageError
         The source says something about its geometry that cannot be carried over.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's warnings quote values
+    with silenced():
         dataset = derived(image, pixels, scale=scale, producer=producer)
-        dataset.save_as(file, enforce_file_format=True)
+        dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=True)
 
 
 def derived(image: Image, pixels: NDArray[Any], *, scale: int, producer: Producer) -> Any:
     """Data set of an enlarged image; see `write`."""
     source = image.header
-    dataset = copy.deepcopy(source)
+    dataset = _decoded_copy(source)
     # Private elements may hold pixel coordinates, whole images or names.
     dataset.remove_private_tags()
     for name in REMOVED:
@@ -111,6 +110,33 @@ def derived(image: Image, pixels: NDArray[Any], *, scale: int, producer: Produce
     _set_derivation(dataset, source, scale, producer)
     _set_pixels(dataset, pixels)
     _set_file_meta(dataset)
+    return dataset
+
+
+def _decoded_copy(source: Any) -> Any:
+    """Copy of a data set that remembers nothing of how the source was encoded.
+
+    pydicom decodes elements when they are first used, and keeps the bytes of words
+    (OW and the like) as they were read; a big-endian source needs both done before it
+    can be written in another order (PS3.5, 7.3 and A.3).
+    """
+    from pydicom.dataset import Dataset
+
+    big = not source.original_encoding[1]
+    word_bytes = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+
+    def decode(parent: Any, element: Any) -> None:
+        if big and element.VR in word_bytes and isinstance(element.value, bytes):
+            words = np.frombuffer(element.value, dtype=f">u{word_bytes[element.VR]}")
+            element.value = words.astype(words.dtype.newbyteorder("<")).tobytes()
+        elif big and element.VR == "UN":  # nobody knows how to turn these
+            del parent[element.tag]
+
+    copied = copy.deepcopy(source)
+    copied.walk(decode)
+    dataset = Dataset()
+    for element in copied:
+        dataset.add(element)
     return dataset
 
 
@@ -181,13 +207,13 @@ def _set_equipment(dataset: Any, source: Any, producer: Producer) -> None:
     scanner.PurposeOfReferenceCodeSequence = [_code("109101", "Acquisition Equipment")]
     for name in (
         *("Manufacturer", "InstitutionName", "InstitutionAddress", "StationName", "InstitutionalDepartmentName"),
-        *("ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions", "SpatialResolution"),
+        *("ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions"),
         *("DateOfLastCalibration", "TimeOfLastCalibration"),
     ):
         if name in source:
             scanner[name] = copy.deepcopy(source[name])
-    if "Manufacturer" not in scanner:
-        scanner.Manufacturer = ""
+    if not scanner.get("Manufacturer"):
+        scanner.Manufacturer = "Unknown"  # required to have a value (C.12.1.1.5)
     processor = Dataset()
     processor.PurposeOfReferenceCodeSequence = [_code("109102", "Processing Equipment")]
     processor.Manufacturer = "lightsr"

@@ -5,8 +5,11 @@ never what an attribute says about a patient; pydicom's own warnings and errors 
 values and are therefore never passed on.
 """
 
+import contextlib
 import hashlib
+import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -124,14 +127,13 @@ def read(path: Path) -> Image:
         Anything else, damaged, or not understood.
     """
     syntax = transfer_syntax(path)
-    if syntax not in TRANSFER_SYNTAXES:
-        raise ImageError(
-            f"{path}: transfer syntax {_syntax_name(syntax)}; uncompressed pixels are allowed "
-            f"({', '.join(TRANSFER_SYNTAXES.values())}); decompress it first"
-        )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silenced():
+            if syntax not in TRANSFER_SYNTAXES:
+                raise ImageError(
+                    f"{path}: transfer syntax {_syntax_name(syntax)}; uncompressed pixels are allowed "
+                    f"({', '.join(TRANSFER_SYNTAXES.values())}); decompress it first"
+                )
             return _read(path)
     except ImageError:
         raise
@@ -141,6 +143,20 @@ def read(path: Path) -> Image:
         raise ImageError(f"{path}: says that it is larger than this machine's memory") from error
     except Exception as error:  # pydicom raises many kinds on damaged files, and their texts quote values
         raise ImageError(f"{path}: damaged DICOM ({type(error).__name__}); nothing was read from it") from error
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Keep pydicom's warnings and log messages, which quote values, from whoever listens."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _syntax_name(uid: str) -> str:
@@ -244,9 +260,10 @@ def _stored_values(
     """Pixels of an uncompressed data set, checked for their length and their unused bits (PS3.5, 8)."""
     if "PixelData" not in dataset:
         raise ImageError(f"{path}: has no pixels, or ends before them")
+    stated = getattr(dataset.get_item("PixelData"), "length", None)  # before pydicom decodes the element
     content: bytes = dataset.PixelData
     needed = int(np.prod(shape)) * dtype.itemsize
-    if len(content) not in (needed, needed + needed % 2):
+    if stated not in (None, len(content)) or len(content) not in (needed, needed + needed % 2):
         raise ImageError(f"{path}: {len(content)} bytes of pixels; its size needs {needed}; it is damaged")
     big = not dataset.original_encoding[1]
     if big and dtype.itemsize == 1 and dataset["PixelData"].VR == "OW":

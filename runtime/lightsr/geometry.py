@@ -42,10 +42,16 @@ ENLARGED_POINTS = (
 ENLARGED_LENGTHS = ("RadiusOfCircularShutter", "RadiusOfCircularCollimator")
 """Lengths in pixels."""
 
+REGION_DISPLACEMENTS = (
+    *("DopplerSampleVolumeXPosition", "DopplerSampleVolumeYPosition"),
+    *("TMLinePositionX0", "TMLinePositionY0", "TMLinePositionX1", "TMLinePositionY1"),
+)
+"""Displacements from an ultrasound region's reference pixel, in pixels (C.8.5.5.1.17 ff.)."""
+
 REMOVED = (
     *("IconImageSequence", "SmallestImagePixelValue", "LargestImagePixelValue"),
     *("SmallestPixelValueInSeries", "LargestPixelValueInSeries", "HistogramSequence"),
-    *("MaskSubtractionSequence", "MaskSubPixelShift", "BitmapDisplayShutter", "ShutterOverlayGroup"),
+    *("MaskSubtractionSequence", "MaskSubPixelShift", "ShutterOverlayGroup"),
     *("PixelIntensityRelationshipLUTSequence", "ActiveImageAreaOverlayGroup"),
     *("ExposedArea", "LocalizingCursorPosition", "CalculatedTargetPosition"),
     *("PixelDataProviderURL", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
@@ -125,12 +131,10 @@ def _enlarge_region(region: Any, scale: int, rows: int, columns: int) -> None:
     for name in ("ReferencePixelX0", "ReferencePixelY0"):
         if region.get(name) is not None:
             setattr(region, name, round(scale * int(region.get(name)) + (scale - 1) / 2))
-    for name in (
-        *("DopplerSampleVolumeXPosition", "DopplerSampleVolumeYPosition"),
-        *("TMLinePositionX0", "TMLinePositionY0", "TMLinePositionX1", "TMLinePositionY1"),
-    ):
-        if region.get(name) is not None:
-            setattr(region, name, scale * int(region.get(name)))
+    for name in REGION_DISPLACEMENTS:
+        for spelling in (name, f"{name}Retired"):
+            if region.get(spelling) is not None:
+                setattr(region, spelling, scale * int(region.get(spelling)))
 
 
 def _remove_overlays(dataset: Any) -> None:

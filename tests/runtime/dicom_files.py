@@ -1,0 +1,81 @@
+"""DICOM files made for a test, and every real one there is."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from lightsr import derive
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+SECRET = "Doe^Secret"
+"""In every attribute of a made file that could say something about a patient."""
+
+PRODUCER = derive.Producer("tiny", "int8", "ab" * 32, "0.1.0")
+
+
+def a_dataset(pixels: np.ndarray | None = None, **changes: Any) -> Dataset:
+    """A CT of 6 x 8 pixels, or of `pixels`; `changes` are attributes, None removes one."""
+    if pixels is None:
+        pixels = np.arange(48, dtype=np.int16).reshape(6, 8) - 10
+    dataset = Dataset()
+    dataset.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.2")
+    dataset.SOPInstanceUID, dataset.SeriesInstanceUID, dataset.StudyInstanceUID = "1.2.3.4", "1.2.3", "1.2"
+    dataset.FrameOfReferenceUID = "1.2.9"
+    dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = SECRET, SECRET, "19500101"
+    dataset.AccessionNumber, dataset.StudyDescription, dataset.InstitutionName = "SECRET1", SECRET, SECRET
+    dataset.Modality, dataset.Manufacturer, dataset.ManufacturerModelName = "CT", "Scanmaker", "Scan 1"
+    dataset.SeriesNumber, dataset.InstanceNumber, dataset.SeriesDescription = 5, 7, "Thorax"
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [10, 20, 30], [1, 0, 0, 0, 1, 0]
+    dataset.PixelSpacing, dataset.SliceThickness = [0.8, 1.1], 5
+    dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = 1, -1024, "HU"
+    dataset.WindowCenter, dataset.WindowWidth = 40, 400
+    dataset.Rows, dataset.Columns = pixels.shape[:2]
+    colour = pixels.ndim == 3
+    dataset.SamplesPerPixel = 3 if colour else 1
+    dataset.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
+    if colour:
+        dataset.PlanarConfiguration = 0
+    dataset.BitsAllocated = dataset.BitsStored = 8 * pixels.dtype.itemsize
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
+    content = np.ascontiguousarray(pixels).tobytes()
+    dataset.PixelData = content + b"\0" * (len(content) % 2)
+    dataset["PixelData"].VR = "OW" if pixels.dtype.itemsize == 2 else "OB"
+    for name, value in changes.items():
+        if value is None:
+            delattr(dataset, name)
+        else:
+            setattr(dataset, name, value)
+    return dataset
+
+
+def save(dataset: Dataset, path: Path, syntax: str = ExplicitVRLittleEndian) -> Path:
+    """Write a data set under a transfer syntax, whatever that says about its pixels."""
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    known = UID(syntax)
+    implicit = known.is_transfer_syntax and known.is_implicit_VR
+    little = not known.is_transfer_syntax or known.is_little_endian
+    pydicom.dcmwrite(path, dataset, implicit_vr=implicit, little_endian=little, force_encoding=True)
+    content = path.read_bytes()
+    if content[128:132] != b"DICM":
+        path.unlink()
+        dataset.preamble = b"\0" * 128
+        pydicom.dcmwrite(path, dataset, implicit_vr=implicit, little_endian=little, force_encoding=True)
+    return path
+
+
+def real_files(samples: Path) -> Iterator[Path]:
+    """Every file of the pydicom wheel, and of LIGHTSR_DATA where it is set."""
+    folders = [samples]
+    home = Path(os.environ.get("LIGHTSR_DATA", "-"))
+    folders += [home / name for name in ("reader", "series") if (home / name).is_dir()]
+    for folder in folders:
+        yield from (path for path in sorted(folder.rglob("*")) if path.is_file())

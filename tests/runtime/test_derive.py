@@ -1,0 +1,246 @@
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from lightsr import derive, dicom, files
+from lightsr.errors import ImageError
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from .dicom_files import PRODUCER, a_dataset, real_files, save
+
+
+def enlarged(path: Path, scale: int = 2, producer: derive.Producer = PRODUCER) -> tuple[Any, Any, np.ndarray]:
+    """Source as pydicom reads it, result likewise, and the pixels that were written."""
+    image = dicom.read(path)
+    pixels = image.pixels.repeat(scale, 0).repeat(scale, 1)
+    buffer = io.BytesIO()
+    derive.write(image, pixels, scale=scale, producer=producer, file=buffer)
+    buffer.seek(0)
+    return pydicom.dcmread(path), pydicom.dcmread(buffer), pixels
+
+
+@pytest.fixture
+def ct(tmp_path: Path) -> Path:
+    return save(a_dataset(), tmp_path / "ct.dcm")
+
+
+def test_pixels_and_what_they_mean(ct: Path) -> None:
+    source, result, pixels = enlarged(ct)
+    assert np.array_equal(result.pixel_array, pixels)
+    assert (result.Rows, result.Columns) == (12, 16)
+    for name in (
+        *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
+        *("RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter", "WindowWidth", "SamplesPerPixel"),
+    ):
+        assert result[name].value == source[name].value, name
+
+
+def test_patient_and_study_stay(ct: Path) -> None:
+    source, result, _ = enlarged(ct)
+    for name in (
+        *("PatientName", "PatientID", "PatientBirthDate", "StudyInstanceUID", "AccessionNumber", "StudyDescription"),
+        *("FrameOfReferenceUID", "Modality", "InstanceNumber", "SliceThickness", "SOPClassUID", "InstitutionName"),
+    ):
+        assert result[name].value == source[name].value, name
+
+
+def test_new_identity(ct: Path) -> None:
+    source, result, _ = enlarged(ct)
+    assert result.SOPInstanceUID != source.SOPInstanceUID
+    assert result.SeriesInstanceUID != source.SeriesInstanceUID
+    assert result.file_meta.MediaStorageSOPInstanceUID == result.SOPInstanceUID
+    assert all(UID(uid).is_valid for uid in (result.SOPInstanceUID, result.SeriesInstanceUID))
+    assert str(result.SOPInstanceUID).startswith("2.25.")
+    assert result.SeriesNumber == 1005
+    assert result.SeriesDescription == "Thorax [AI-SR x2]"
+
+
+def test_uids_depend_on_source_model_scale_and_pixels(tmp_path: Path) -> None:
+    ct = save(a_dataset(), tmp_path / "a.dcm")
+    sibling = save(a_dataset(np.full((6, 8), 3, np.int16), SOPInstanceUID="1.2.3.5"), tmp_path / "b.dcm")
+    first, again, other = (enlarged(path)[1] for path in (ct, ct, sibling))
+    assert first.SOPInstanceUID == again.SOPInstanceUID
+    assert first.SeriesInstanceUID == other.SeriesInstanceUID
+    assert first.SOPInstanceUID != other.SOPInstanceUID
+    model = derive.Producer("tiny", "fp32", "cd" * 32, "0.1.0")
+    assert enlarged(ct, producer=model)[1].SeriesInstanceUID != first.SeriesInstanceUID
+    assert enlarged(ct, scale=3)[1].SeriesInstanceUID != first.SeriesInstanceUID
+    image = dicom.read(ct)
+    pixels = image.pixels.repeat(2, 0).repeat(2, 1)
+    pixels[0, 0] += 1
+    assert derive.derived(image, pixels, scale=2, producer=PRODUCER).SOPInstanceUID != first.SOPInstanceUID
+
+
+def test_it_says_what_it_is(ct: Path) -> None:
+    source, result, _ = enlarged(ct)
+    assert list(result.ImageType) == ["DERIVED", "PRIMARY", "AXIAL"]
+    assert result.DerivationDescription == (
+        "lightsr 0.1.0 AI super-resolution x2, model tiny int8 sha256:abababababab, not for primary diagnosis"
+    )
+    assert [code.CodeValue for code in result.DerivationCodeSequence] == ["113085", "123110"]
+    (reference,) = result.SourceImageSequence
+    assert reference.ReferencedSOPInstanceUID == source.SOPInstanceUID
+    assert reference.SpatialLocationsPreserved == "YES"
+    assert reference.PurposeOfReferenceCodeSequence[0].CodeValue == "121322"
+    assert result.ContentQualification == "RESEARCH"
+    assert result.Manufacturer == "lightsr"
+    scanner, processor = result.ContributingEquipmentSequence
+    assert (scanner.Manufacturer, scanner.ManufacturerModelName) == ("Scanmaker", "Scan 1")
+    assert processor.ManufacturerModelName == "lightsr"
+    assert UID(processor.DeviceUID).is_valid
+    assert result.ContentDate == result.InstanceCreationDate
+
+
+def test_our_own_result_is_recognised(ct: Path, tmp_path: Path) -> None:
+    image = dicom.read(ct)
+    with (tmp_path / "out.dcm").open("wb") as file:
+        derive.write(image, image.pixels.repeat(2, 0).repeat(2, 1), scale=2, producer=PRODUCER, file=file)
+    with pytest.raises(ImageError, match="result of lightsr already"):
+        dicom.read(tmp_path / "out.dcm")
+
+
+def test_long_texts_are_cut_and_the_label_never(tmp_path: Path) -> None:
+    path = save(a_dataset(SeriesDescription="x" * 64, DerivationDescription="y" * 1024), tmp_path / "a.dcm")
+    _, result, _ = enlarged(path)
+    assert len(result.SeriesDescription) == 64
+    assert result.SeriesDescription.endswith(" [AI-SR x2]")
+    assert len(result.DerivationDescription) == 1024
+    assert result.DerivationDescription.endswith("not for primary diagnosis")
+
+
+def test_an_earlier_derivation_is_kept(tmp_path: Path) -> None:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "113072", "DCM", "Multiplanar reformatting"
+    path = save(a_dataset(DerivationDescription="MPR", DerivationCodeSequence=[code]), tmp_path / "a.dcm")
+    _, result, _ = enlarged(path)
+    assert result.DerivationDescription.startswith("MPR; lightsr")
+    assert [item.CodeValue for item in result.DerivationCodeSequence] == ["113072", "113085", "123110"]
+
+
+def test_what_held_for_the_source_alone_goes(tmp_path: Path) -> None:
+    dataset = a_dataset(
+        SmallestImagePixelValue=0,
+        LargestImagePixelValue=9,
+        SOPInstanceStatus="AO",
+        DigitalSignaturesSequence=[Dataset()],
+        ReferencedPerformedProcedureStepSequence=[Dataset()],
+        LossyImageCompression="01",
+        LossyImageCompressionRatio=10,
+    )
+    block = dataset.private_block(0x0029, "SECRET MAKER", create=True)
+    block.add_new(1, "LO", "pixel 3 of Doe")
+    path = save(dataset, tmp_path / "a.dcm")
+    content = bytearray(path.read_bytes())
+    content[:2] = b"MZ"
+    path.write_bytes(bytes(content))
+    image = dicom.read(path)
+    buffer = io.BytesIO()
+    derive.write(image, image.pixels.repeat(2, 0).repeat(2, 1), scale=2, producer=PRODUCER, file=buffer)
+    assert buffer.getvalue()[:128] == bytes(128)
+    assert b"SECRET MAKER" not in buffer.getvalue()
+    result = pydicom.dcmread(io.BytesIO(buffer.getvalue()))
+    for name in ("SmallestImagePixelValue", "LargestImagePixelValue", "SOPInstanceStatus", "DigitalSignaturesSequence"):
+        assert name not in result
+    assert "ReferencedPerformedProcedureStepSequence" not in result
+    assert result.LossyImageCompression == "01"
+    assert result.LossyImageCompressionRatio == 10
+
+
+def test_the_source_is_left_alone(ct: Path) -> None:
+    image = dicom.read(ct)
+    before = image.header.to_json()
+    derive.write(image, image.pixels.repeat(2, 0).repeat(2, 1), scale=2, producer=PRODUCER, file=io.BytesIO())
+    assert image.header.to_json() == before
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_other_encodings_of_the_source(syntax: str, tmp_path: Path) -> None:
+    dataset = a_dataset(PixelPaddingValue=-2000)
+    table = Dataset()
+    table.LUTDescriptor, table.ModalityLUTType = [2, 0, 16], "US"
+    table.add_new(0x00283006, "OW", b"\x01\x02\x03\x04")
+    dataset.VOILUTSequence = [table]
+    if syntax == ExplicitVRBigEndian:
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<i2").byteswap().tobytes()
+    source, result, pixels = enlarged(save(dataset, tmp_path / "a.dcm", syntax))
+    assert result.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert np.array_equal(result.pixel_array, pixels)
+    assert result.PixelPaddingValue == -2000
+    assert result.PatientName == source.PatientName
+    words = bytes(result.VOILUTSequence[0].LUTData)
+    assert words == (b"\x02\x01\x04\x03" if syntax == ExplicitVRBigEndian else b"\x01\x02\x03\x04")
+
+
+@pytest.mark.parametrize("charset", [None, "ISO_IR 100", "ISO_IR 192", "ISO_IR 999"])
+def test_names_are_kept_byte_for_byte(charset: str | None, tmp_path: Path) -> None:
+    dataset = a_dataset()
+    if charset:
+        dataset.SpecificCharacterSet = charset
+    raw = "Müller^Zoë".encode("utf-8" if charset == "ISO_IR 192" else "latin-1")
+    raw += b" " * (len(raw) % 2)
+    path = save(dataset, tmp_path / "a.dcm")
+    content = path.read_bytes()
+    assert content.count(b"\x10\x00\x10\x00PN\x0a\x00Doe^Secret") == 1
+    header = b"\x10\x00\x10\x00PN" + len(raw).to_bytes(2, "little")
+    content = content.replace(b"\x10\x00\x10\x00PN\x0a\x00Doe^Secret", header + raw)
+    study = b"\x08\x00\x30\x10LO" + len(raw).to_bytes(2, "little")
+    content = content.replace(b"\x08\x00\x30\x10LO\x0a\x00Doe^Secret", study + raw)
+    path.write_bytes(content)
+    image = dicom.read(path)
+    buffer = io.BytesIO()
+    derive.write(image, image.pixels.repeat(2, 0).repeat(2, 1), scale=2, producer=PRODUCER, file=buffer)
+    assert header + raw in buffer.getvalue()
+    assert study + raw in buffer.getvalue()
+
+
+def test_colour_and_odd_sizes(samples: Path) -> None:
+    source, result, pixels = enlarged(samples / "SC_rgb_small_odd.dcm", scale=3)
+    assert result.PlanarConfiguration == 0
+    assert np.array_equal(result.pixel_array, pixels)
+    assert len(result.PixelData) % 2 == 0
+    assert source.Rows * 3 == result.Rows
+
+
+def test_every_real_file_that_is_read_is_written(samples: Path) -> None:
+    count = 0
+    for path in real_files(samples):
+        try:
+            if files.detect(path).name != "DICOM":
+                continue
+            image = dicom.read(path)
+        except ImageError:
+            continue
+        pixels = image.pixels.repeat(2, 0).repeat(2, 1)
+        buffer = io.BytesIO()
+        derive.write(image, pixels, scale=2, producer=PRODUCER, file=buffer)
+        buffer.seek(0)
+        result = pydicom.dcmread(buffer)
+        assert np.array_equal(result.pixel_array, pixels), path
+        assert result.get("PatientID") == image.header.get("PatientID"), path
+        assert not [element for element in result if element.tag.is_private], path
+        count += 1
+    assert count >= 10
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian package dicom3tools) is not installed")
+def test_an_independent_validator_finds_no_new_error(samples: Path, tmp_path: Path) -> None:
+    for name in ("CT_small.dcm", "MR_small.dcm", "examples_overlay.dcm", "examples_rgb_color.dcm"):
+        image = dicom.read(samples / name)
+        target = tmp_path / name
+        with target.open("wb") as file:
+            derive.write(image, image.pixels.repeat(2, 0).repeat(2, 1), scale=2, producer=PRODUCER, file=file)
+        new = errors(target) - errors(samples / name)
+        assert not {line for line in new if "ReferencedSOPInstanceUID" not in line}, name
+
+
+def errors(path: Path) -> set[str]:
+    finished = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
+    lines = (finished.stdout + finished.stderr).splitlines()
+    return {re.sub(r"<[^>]*>$", "", line) for line in lines if line.startswith("Error")}
