@@ -37,7 +37,6 @@ RUNTIME := $(shell find runtime -type f -not -name '*.pyc' 2>/dev/null)
 $(DEVICE)/installed: pyproject.toml constraints.txt $(RUNTIME)
 	@echo "installing what a device needs into $(DEVICE)"
 	$(PYTHON) -m venv $(DEVICE)
-	$(DEVICE)/bin/python $(PIP_INSTALL) --force-reinstall --no-deps .
 	$(DEVICE)/bin/python $(PIP_INSTALL) .
 	@touch $@
 

@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         "Derived images are not for primary diagnosis.",
     )
     p.add_argument("input", metavar="IN", nargs="?", type=Path, help="file or folder")
-    p.add_argument("output", metavar="OUT", nargs="?", type=Path, help="file or folder; a folder is mirrored")
+    p.add_argument("output", metavar="OUT", nargs="?", help="file or folder; a folder is mirrored")
     p.add_argument("--scale", type=int, choices=(2, 3, 4, 8), default=2, help="enlargement (default 2)")
     p.add_argument("--model", metavar="NAME|FILE.onnx", help="bundled model or model file")
     p.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="of a bundled model (default int8)")
@@ -124,7 +124,10 @@ def _upscaler(arguments: argparse.Namespace) -> "Upscaler":
 def _infer(arguments: argparse.Namespace) -> int:
     from lightsr.pipeline import Outcome, enlarge_file, mirrored
 
-    jobs = list(mirrored(arguments.input, arguments.output, arguments.glob))
+    output = Path(arguments.output)
+    if arguments.output.endswith("/") and arguments.input.is_file():  # a folder, be it there yet or not
+        output /= arguments.input.name
+    jobs = list(mirrored(arguments.input, output, arguments.glob))
     upscaler = _upscaler(arguments)
     live = sys.stderr.isatty() and len(jobs) > 1
     outcomes: list[Outcome] = []

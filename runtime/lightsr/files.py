@@ -27,9 +27,9 @@ def head(path: Path) -> bytes:
     ImageError
         Not there, not a regular file, empty or not readable.
     """
-    if not path.is_file():
-        raise ImageError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
     try:
+        if not path.is_file():
+            raise ImageError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
         with path.open("rb") as file:
             start = file.read(HEAD_BYTES)
     except OSError as error:

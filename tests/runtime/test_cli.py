@@ -58,6 +58,11 @@ def test_a_file_and_the_bundled_precisions(scans: Path, tmp_path: Path) -> None:
     assert 0 < np.abs(first - second).mean() < 20
 
 
+def test_an_output_that_ends_in_a_slash_is_a_folder(scans: Path, tmp_path: Path) -> None:
+    assert main([str(scans / "ct.dcm"), f"{tmp_path}/new/folder/"]) == 0
+    assert (tmp_path / "new" / "folder" / "ct.dcm").is_file()
+
+
 def test_existing_results(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, target = scans / "grey" / "8.png", tmp_path / "a.png"
     target.write_bytes(b"mine")
