@@ -25,6 +25,15 @@ def medical_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def peers() -> Path:
+    """Folder of published networks, named by LIGHTSR_PEERS."""
+    folder = Path(os.environ.get("LIGHTSR_PEERS", "-"))
+    if not (folder / "opencv").is_dir():
+        pytest.skip("LIGHTSR_PEERS does not name a folder of published networks")
+    return folder
+
+
 @pytest.fixture
 def picture() -> np.ndarray:
     """(45, 70) uint16 with edges, a ramp and grain."""

@@ -1,0 +1,199 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from lightsr_bench import device, device_report, documents, limits, networks, target
+from lightsr_bench.cli import main
+from lightsr_bench.device import Row
+from lightsr_bench.networks import Network
+from lightsr_bench.worker import Job, Result
+
+
+@pytest.fixture
+def tiny() -> Network:
+    (network,) = (n for n in networks.find(["tiny"], scale=2) if n.name == "tiny-x2-int8")
+    return network
+
+
+def test_a_job_runs_in_a_process_of_its_own(tiny: Network) -> None:
+    result = device.run(Job(str(tiny.path), "lightsr", 64, threads=1, seconds=0.05))
+    assert isinstance(result, Result)
+    assert len(result.run_ms) >= 3
+    assert sum(result.run_ms) >= 45
+    assert 0 < result.imported_mib < result.peak_mib < 1000
+    assert 0 < min(result.run_ms) <= result.first_ms
+    assert 0 < result.cpu_s < 5
+
+
+def test_a_model_gives_a_row_for_the_session_and_one_for_the_runtime(tiny: Network) -> None:
+    rows = list(device.measure([(tiny, 2)], sizes_px=(64,), threads=(1,), rounds=2, seconds=0.02))
+    assert [(row.engine, row.size_px, row.threads, row.error) for row in rows] == [
+        ("onnxruntime", 64, 1, ""),
+        ("lightsr", 64, 1, ""),
+    ]
+    for row in rows:
+        assert row.runs >= 6
+        assert row.min_ms <= row.p50_ms <= row.p90_ms <= row.p99_ms
+        assert row.ms_per_mpx == pytest.approx(row.p50_ms / (128 * 128 / 1e6))
+        assert row.spread >= 0
+        assert 0 < row.added_mib < row.peak_mib
+
+
+def test_memory_that_is_not_there_is_a_row_that_says_so(tiny: Network) -> None:
+    (plain, runtime) = device.measure(
+        [(tiny, 2)], sizes_px=(64,), threads=(1,), rounds=1, seconds=0.01, limits=limits.parse("memory=40M")
+    )
+    for row in (plain, runtime):
+        assert row.error.endswith("limited to 40 MiB")
+        assert row.error.startswith(("killed: out of memory", "needs "))
+        assert row.p50_ms == 0
+
+
+def test_rounds_go_in_turns(tiny: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[Job] = []
+
+    def fake(job: Job, limit: limits.Limits) -> Result | str:
+        jobs.append(job)
+        return "broken" if job.engine == "lightsr" else Result(1, 2, [4.0, 6.0 + len(jobs)], 0.01, 30, 50)
+
+    monkeypatch.setattr(device, "run", fake)
+    rows = list(device.measure([(tiny, 2)], sizes_px=(100,), threads=(1, 2), rounds=3))
+    assert [job.engine for job in jobs[:4]] == ["onnxruntime", "lightsr", "onnxruntime", "onnxruntime"]
+    assert [job.threads for job in jobs] == [1] * 4 + [2] * 4
+    assert [(row.engine, row.error) for row in rows[:2]] == [("onnxruntime", ""), ("lightsr", "broken")]
+    assert rows[0].runs == 6
+    assert rows[0].added_mib == 20
+
+
+def test_what_was_measured_before_ctrl_c_is_kept(tiny: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[Job] = []
+
+    def fake(job: Job, limit: limits.Limits) -> Result:
+        jobs.append(job)
+        if len(jobs) == 4:
+            raise KeyboardInterrupt
+        return Result(1, 2, [4.0, 6.0], 0.01, 30, 50)
+
+    monkeypatch.setattr(device, "run", fake)
+    machine = target.describe()
+    report = device_report.run([tiny], target=machine, progress=lambda text: None, sizes_px=(100, 200), rounds=1)
+    assert report.interrupted
+    assert [(row.engine, row.size_px) for row in report.rows] == [
+        ("onnxruntime", 100),
+        ("lightsr", 100),
+        ("onnxruntime", 200),
+    ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_ends_the_measured_process_and_writes_the_file(tmp_path: Path) -> None:
+    out = tmp_path / "d.json"
+    command = ["device", "tiny", "--size", "32", "--threads", "1", "--rounds", "1", "--seconds", "30"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lightsr_bench.cli", *command, "--json", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    import psutil
+
+    me = psutil.Process(process.pid)
+    end = time.monotonic() + 60
+    while not any("lightsr_bench.worker" in " ".join(child.cmdline()) for child in me.children()):
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.05)
+    workers = me.children()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped" in err
+    assert "Traceback" not in err
+    assert json.loads(out.read_text())["interrupted"] is True
+    assert not any(worker.is_running() for worker in workers)
+
+
+def test_the_command_writes_a_document_that_can_be_read_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIGHTSR_PEERS", str(tmp_path / "peers"))
+    (tmp_path / "peers").mkdir()
+    broken = tmp_path / "peers" / "broken.onnx"
+    broken.write_bytes(b"not a network")
+    out = tmp_path / "d.json"
+    options = ["--size", "32", "--threads", "1", "--rounds", "1", "--seconds", "0.01", "--json", str(out)]
+    assert main(["device", "espcn", str(broken), *options]) == 3
+    printed = capsys.readouterr().out
+    assert "ESPCN-1ch_x2 (random weights) | onnxruntime | 32 | 1 |" in printed
+    assert "failed: broken: " in printed
+    content = documents.read(out)
+    assert "$LIGHTSR_PEERS/broken.onnx" in content["command"]
+    report = device_report.from_document(content)
+    assert report.random_weights == {"ESPCN-1ch_x2"}
+    assert set(report.failures) == {"broken"}
+    assert report.rows[0].p50_ms > 0
+    assert report.failed
+    assert device_report.text(report)[:300] == printed[:300]
+    assert main(["device", "espcn", *options]) == 1
+    assert "d.json: exists; --force overwrites it" in capsys.readouterr().err
+    assert documents.read(out) == content
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["device", "nothing"], 1, "'nothing': not bundled"),
+        (["device", "tiny", "--limit", "disk=3"], 1, "limit 'disk=3': memory=SIZE"),
+        (["device", "tiny", "--limit", "memory=0M"], 1, "above 0"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == status
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x", "1,,2", ""])
+@pytest.mark.parametrize("option", ["--size", "--threads", "--rounds"])
+def test_numbers_must_be_above_0(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["device", "tiny", f"{option}={value}"])
+    assert stop.value.code == 2
+    assert "a whole number above 0 is needed" in capsys.readouterr().err
+
+
+def test_a_busy_machine_is_told() -> None:
+    report = device_report.Report(target.describe(), {}, frozenset(), (), {}, other_load_cpus=0.5)
+    assert "other programs used 0.50 CPUs" in device_report.busy_warning(report)
+    quiet = device_report.Report(target.describe(), {}, frozenset(), (), {}, other_load_cpus=0.05)
+    assert device_report.busy_warning(quiet) == ""
+
+
+def test_bystanders_see_other_processes_and_not_our_children() -> None:
+    others = device.Bystanders()
+    subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 1: pass"], check=True)
+    own = others.cpus()
+    others = device.Bystanders()
+    spin = "import time\nend = time.time() + 1.2\nwhile time.time() < end: pass"
+    stranger = subprocess.Popen([sys.executable, "-c", spin])  # not waited for, so not counted as ours
+    time.sleep(1)
+    busy = others.cpus()
+    stranger.wait()
+    assert busy > own + 0.3
+
+
+def test_row_table_shows_a_failure_in_place_of_figures() -> None:
+    report = device_report.Report(target.describe(), {}, frozenset({"b"}), (), {}, 0.0)
+    rows = [Row("a", "onnxruntime", 128, 1, p50_ms=2.5, peak_mib=80.4), Row("b", "opencv", 128, 1, error="no memory")]
+    first, second = device_report.rows_table(report, rows).splitlines()[2:]
+    assert first.startswith("| a | onnxruntime | 128 | 1 | 2.5 |")
+    assert first.count("|") == second.count("|")
+    assert "| b (random weights) | opencv | 128 | 1 | failed: no memory |" in second
