@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,11 +101,18 @@ def refuse_existing(paths: Iterable[Path]) -> None:
 
 
 @contextlib.contextmanager
-def new_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+def new_file(path: Path, *, overwrite: bool = False, permissions: int = 0o666) -> Iterator[BinaryIO]:
     """Open a file that appears at `path` whole or not at all.
 
-    The bytes go to a temporary file in the same folder, readable by its owner
-    alone, which takes its name only after it has reached the disk.
+    The bytes go to a temporary file in the same folder, which takes its name only after
+    it has reached the disk.
+
+    Parameters
+    ----------
+    path : Path
+    overwrite : bool
+    permissions : int
+        Of the file from its first byte on, less what the user's mask takes away.
 
     Raises
     ------
@@ -114,11 +121,11 @@ def new_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     """
     if not overwrite:
         refuse_existing([path])
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
     try:
-        descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), permissions)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
-    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file

@@ -154,7 +154,9 @@ def _enlarge_file(source: Path, target: Path, upscaler: Upscaler, overwrite: boo
     card = upscaler.card
     producer = derive.Producer(card.name, card.precision, upscaler.model.sha256, lightsr.__version__)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with files.new_file(target, overwrite=overwrite) as file:
+    # A result is as private as its source: readable by nobody who could not read that.
+    permissions = source.stat().st_mode & 0o666 | 0o200
+    with files.new_file(target, overwrite=overwrite, permissions=permissions) as file:
         kind.write(image, pixels, scale=upscaler.scale, producer=producer, file=file)
     size_out = (pixels.shape[0], pixels.shape[1])
     return Outcome(source, target, "done", image.size, size_out, milliseconds, peak_mib())

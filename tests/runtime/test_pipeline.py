@@ -1,3 +1,5 @@
+import os
+import stat
 from pathlib import Path
 
 import lightsr
@@ -117,3 +119,16 @@ def test_only_the_input_itself_needs_more_than_force(tmp_path: Path, fp32: light
         assert outcome.status == "failed"
         assert "the input itself" in outcome.message
     assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("permissions", [0o600, 0o640, 0o400])
+def test_a_result_is_as_private_as_its_source(
+    permissions: int, tmp_path: Path, picture: np.ndarray, fp32: lightsr.Upscaler
+) -> None:
+    source, target = tmp_path / "a.png", tmp_path / "b.png"
+    with source.open("wb") as file:
+        raster.write_png(picture, file)
+    source.chmod(permissions)
+    assert pipeline.enlarge_file(source, target, fp32).status == "done"
+    assert stat.S_IMODE(target.stat().st_mode) & ~(permissions | 0o200) == 0

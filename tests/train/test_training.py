@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from lightsr import raster
-from lightsr.errors import LightsrError
+from lightsr.errors import LightsrError, OutputError
 from lightsr_train import checkpoint, data, settings, training
 from lightsr_train.networks import NetworkConfig
 from lightsr_train.settings import RunConfig, SettingsError, TrainingConfig
@@ -106,7 +106,7 @@ def test_a_failing_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OutputError, match=r"a\.pt: cannot be written: No space"):
         checkpoint.save_atomically({"a": 2}, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

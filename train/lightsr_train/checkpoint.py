@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightsr import files
 from lightsr.errors import LightsrError
 from torch import Tensor
 
@@ -57,15 +56,8 @@ class Checkpoint:
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:
     """Write `content` with `torch.save` so that `path` is whole at every moment."""
-    descriptor, name = tempfile.mkstemp(prefix=".lightsr-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with files.new_file(path, overwrite=True) as file:
+        torch.save(content, file)
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
