@@ -6,6 +6,7 @@
 2
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from lightsr.upscaler import load as load
 
 __version__ = "0.1.0"
+
+# onnxruntime from 1.29 on sends usage data, names of model files among them, to its maker, and leaves
+# an identifier in the home folder, unless this is set before it is imported. Nothing leaves the device.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _HOMES = {
     "ImageError": "errors",

@@ -178,6 +178,8 @@ def available_cpus() -> int:
 def _session(content: bytes, threads: int, label: str) -> Any:
     import onnxruntime
 
+    # For a caller who imported onnxruntime before lightsr could keep it quiet, and for Windows.
+    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     # An explicit count keeps onnxruntime from pinning threads, which fails in containers.
     options.intra_op_num_threads = threads

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from importlib import resources
@@ -134,3 +135,15 @@ def test_importing_lightsr_and_its_command_costs_nothing() -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at where onnxruntime leaves an identifier on Linux")
+@pytest.mark.parametrize("program", ["lightsr.load('tiny')", "lightsr.cli.main(['--self-test'])"])
+def test_onnxruntime_reports_nothing_to_its_maker(program: str, tmp_path: Path) -> None:
+    """Its telemetry starts with the import and first of all writes an identifier below the home folder."""
+    ours = ["CI", "GITHUB_ACTIONS", "TF_BUILD", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"]
+    environment = {name: value for name, value in os.environ.items() if name not in ours} | {"HOME": str(tmp_path)}
+    code = f"import lightsr.cli; {program}; import os, sys; assert 'onnxruntime' in sys.modules"
+    code += "; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'"
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
