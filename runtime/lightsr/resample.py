@@ -119,14 +119,34 @@ def downsample(image: NDArray[np.generic], scale: int) -> NDArray[np.float64]:
     """
     if image.ndim != 2 or image.shape[0] % scale or image.shape[1] % scale:
         raise ValueError(f"shape {image.shape}: two axes, each a multiple of {scale}, are needed")
+    return decimate(image, scale, downsampling_taps(scale), downsampling_start(scale))
+
+
+def decimate(image: NDArray[np.generic], scale: int, taps: NDArray[np.float64], start: int) -> NDArray[np.float64]:
+    """Filter rows and columns and keep every `scale`-th pixel; the picture is extended by its edge.
+
+    Parameters
+    ----------
+    image : ndarray, shape (h, w), any real dtype
+        `h` and `w` must be multiples of `scale`.
+    scale : int
+    taps : ndarray, shape (n,), float64
+    start : int
+        Offset of the first tap from pixel ``scale * i``; at most 0, and ``start + n`` at least 0.
+
+    Returns
+    -------
+    ndarray, shape (h / scale, w / scale), float64
+    """
     result = np.asarray(image, dtype=np.float64)
     for _ in range(2):
-        result = _downsample_rows(result, scale).T
+        result = _decimate_rows(result, scale, taps, start).T
     return np.ascontiguousarray(result)
 
 
-def _downsample_rows(image: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
-    taps, start = downsampling_taps(scale), downsampling_start(scale)
+def _decimate_rows(
+    image: NDArray[np.float64], scale: int, taps: NDArray[np.float64], start: int
+) -> NDArray[np.float64]:
     count = image.shape[0] // scale
     padded = np.pad(image, ((-start, len(taps) + start), (0, 0)), mode="edge")
     return np.asarray(sum(tap * padded[k : k + scale * (count - 1) + 1 : scale] for k, tap in enumerate(taps) if tap))

@@ -1,10 +1,12 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from lightsr.resample import downsample
-from lightsr_train.degradation import crop_to_multiple, degrade
+from lightsr_train.degradation import Degradation, crop_to_multiple, degrade
 
 
-@pytest.mark.parametrize("kind", ["bicubic", "area"])
+@pytest.mark.parametrize("kind", get_args(Degradation))
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 def test_dtype_and_mean_are_kept(kind: str, dtype: str) -> None:
     high = np.random.default_rng(0).integers(0, 200, (24, 36)).astype(dtype)
@@ -26,3 +28,66 @@ def test_integers_are_rounded_and_clipped() -> None:
 
 def test_crop() -> None:
     assert crop_to_multiple(np.zeros((25, 50)), 24).shape == (24, 48)
+
+
+KINDS = get_args(Degradation)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flat_picture_stays_flat(kind: Degradation, scale: int) -> None:
+    for dtype, value in ((np.uint8, 200), (np.uint16, 40_000), (np.float32, 1.5)):
+        high = np.full((24, 36), value, dtype)
+        np.testing.assert_allclose(degrade(high, scale, kind), high[::scale, ::scale], rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "jpeg"])
+def test_a_picture_is_not_shifted(kind: Degradation, scale: int) -> None:
+    """A smooth wave, sampled at the centres of the low-resolution pixels, comes out a little lower at most."""
+    size = 96
+    centres = (np.arange(size // scale) + 0.5) * scale - 0.5
+
+    def wave(positions: np.ndarray) -> np.ndarray:
+        return np.cos(np.pi * 2 * (positions + 0.5) / size)
+
+    high = np.outer(wave(np.arange(size)), np.ones(size)).astype(np.float32)
+    for picture in (high, high.T):
+        low = degrade(picture, scale, kind)
+        line = low.mean(axis=1 if picture is high else 0)
+        middle = slice(4, -4)
+        slope = np.polyfit(wave(centres)[middle], line[middle], 1)[0]
+        assert 0.97 < slope <= 1.001
+        np.testing.assert_allclose(line[middle], slope * wave(centres)[middle], atol=2e-3)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_kspace_keeps_low_frequencies_exactly_and_nothing_else(scale: int) -> None:
+    size, count = 36, 36 // scale
+    fine, coarse = (np.arange(size) + 0.5) / size, (np.arange(count) + 0.5) / count
+    for frequency in range(size):
+        high = np.outer(np.cos(np.pi * frequency * fine), np.ones(size)).astype(np.float32)
+        expected = np.cos(np.pi * frequency * coarse) if frequency < count else np.zeros(count)
+        np.testing.assert_allclose(degrade(high, scale, "kspace")[:, 0], expected, atol=1e-5)
+
+
+def test_gaussian_has_the_width_that_it_states() -> None:
+    high = np.zeros((96, 96), np.float32)
+    high[48:50, :] = 1000
+    line = degrade(high, 2, "gaussian")[:, 10]
+    positions = np.arange(48)
+    mean = np.average(positions, weights=line)
+    assert mean == pytest.approx(24, abs=1e-3)
+    # a pixel of the source spreads it too: two high-resolution pixels have a variance of 1/16 low ones
+    assert np.average((positions - mean) ** 2, weights=line) == pytest.approx(0.5**2 + 1 / 16, abs=0.02)
+
+
+def test_jpeg_loses_a_little() -> None:
+    random = np.random.default_rng(0)
+    for dtype, top in ((np.uint8, 255), (np.uint16, 4000), (np.int16, 3000)):
+        ramp = np.linspace(0, top * 0.9, 96)[None, :].repeat(96, 0)
+        high = (ramp + random.normal(0, top / 50, (96, 96))).clip(0, top).astype(dtype)
+        plain, lossy = degrade(high, 2), degrade(high, 2, "jpeg")
+        difference = np.abs(plain.astype(float) - lossy.astype(float))
+        assert 0 < difference.mean() < top / 50
+        assert difference.max() < top / 5

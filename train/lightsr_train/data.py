@@ -185,10 +185,11 @@ def _pair(path: Path, folder: Path, row: dict[str, str], scale: int, min_side_px
     bottom, top = np.percentile(high, (0.1, 99.9))
     if top <= bottom:
         raise ImageError(f"{path}: hardly any pixel differs from the others; nothing can be learned from it")
-    return Pair(path, _origin(path, folder, row, image), high, low, max(error, MIN_ERROR_SHARE * (top - bottom)))
+    return Pair(path, origin(path, folder, row, image), high, low, max(error, MIN_ERROR_SHARE * (top - bottom)))
 
 
-def _origin(path: Path, folder: Path, row: dict[str, str], image: Image) -> Origin:
+def origin(path: Path, folder: Path, row: dict[str, str], image: Image) -> Origin:
+    """Where an image below `folder` comes from, by its manifest's row, itself and its folders."""
     modality, source = modality_and_source(path, folder, row, image)
     patient = row.get("patient_id")
     if patient:
