@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import io
 import json
 import signal
 import sys
@@ -30,9 +31,9 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("input", metavar="IN", nargs="?", type=Path, help="file or folder")
     p.add_argument("output", metavar="OUT", nargs="?", help="file or folder; a folder is mirrored")
-    p.add_argument("--scale", type=int, choices=(2, 3, 4, 8), default=2, help="enlargement (default 2)")
+    p.add_argument("--scale", type=int, choices=(2, 3, 4, 8), help="enlargement (default 2)")
     p.add_argument("--model", metavar="NAME|FILE.onnx", help="bundled model or model file")
-    p.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="of a bundled model (default int8)")
+    p.add_argument("--precision", choices=("int8", "fp32"), help="of the model (default int8)")
     p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default all; 1 on shared machines)")
     p.add_argument("--tile", type=_tile, metavar="N", help="tile side, low-resolution pixels (default 256)")
     p.add_argument("--glob", metavar="G", default="*", help="in a folder, only files whose name matches")
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
         p.error("IN and OUT do not go with --demo, --list-models, --info or --self-test")
     if not any(modes) and arguments.output is None:
         p.error("IN and OUT are needed (or --demo DIR)")
-    signal.signal(signal.SIGTERM, _terminate)
+    _prepare_process()
     try:
         if arguments.demo is not None:
             return _demo(arguments)
@@ -97,12 +98,29 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return FAILED
+    except OSError as error:
+        if arguments.debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"lightsr-infer: {where}{error.strerror or type(error).__name__}", file=sys.stderr)
+        return FAILED
     except Exception as error:
         if arguments.debug:
             raise
         # Only the kind: a foreign message may quote what it choked on, a patient's data.
         print(f"lightsr-infer: unexpected {type(error).__name__}; --debug shows where", file=sys.stderr)
         return FAILED
+
+
+def _prepare_process() -> None:
+    """End as on Ctrl-C when asked to end, and print any file's name, whatever the terminal's encoding."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP on purpose
+            signal.signal(number, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -122,7 +140,8 @@ def _upscaler(arguments: argparse.Namespace) -> "Upscaler":
 
 
 def _infer(arguments: argparse.Namespace) -> int:
-    from lightsr.pipeline import Outcome, enlarge_file, mirrored
+    from lightsr.folders import mirrored
+    from lightsr.pipeline import Outcome, enlarge_file
 
     output = Path(arguments.output)
     if arguments.output.endswith("/") and arguments.input.is_file():  # a folder, be it there yet or not
@@ -131,18 +150,20 @@ def _infer(arguments: argparse.Namespace) -> int:
     upscaler = _upscaler(arguments)
     live = sys.stderr.isatty() and len(jobs) > 1
     outcomes: list[Outcome] = []
-    for number, (source, target) in enumerate(jobs, start=1):
+    for number, job in enumerate(jobs, start=1):
         if live:
-            print(f"\r\x1b[K{number}/{len(jobs)} {source.name}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{number}/{len(jobs)} {job.source.name}", end="", file=sys.stderr, flush=True)
         try:
-            outcome = enlarge_file(
-                source, target, upscaler, overwrite=arguments.force, skip_existing=arguments.skip_existing
-            )
+            if job.problem:
+                outcome = Outcome(job.source, job.target, "failed", message=job.problem)
+            else:
+                how = {"overwrite": arguments.force, "skip_existing": arguments.skip_existing}
+                outcome = enlarge_file(job.source, job.target, upscaler, **how)
         except Exception as error:
             if arguments.debug:
                 raise
-            message = f"{source}: unexpected {type(error).__name__}; --debug shows where"
-            outcome = Outcome(source, target, "failed", message=message)
+            message = f"{job.source}: unexpected {type(error).__name__}; --debug shows where"
+            outcome = Outcome(job.source, job.target, "failed", message=message)
         outcomes.append(outcome)
         if live:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -6,8 +6,10 @@ Clauses are of PS3.3 of the DICOM standard unless another part is named.
 import copy
 import datetime
 import hashlib
+import re
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -33,6 +35,9 @@ SERIES_NUMBER_OFFSET = 1000
 
 MAX_DESCRIPTION = 64
 """Characters of Series Description (LO; PS3.5, 6.2)."""
+
+TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+"""Value representations that Specific Character Set applies to (PS3.5, 6.1.2.2)."""
 
 MAX_DERIVATION = 1024
 """Characters of Derivation Description (ST; PS3.5, 6.2)."""
@@ -95,7 +100,11 @@ def write(image: Image, pixels: NDArray[Any], *, scale: int, producer: Producer,
 def derived(image: Image, pixels: NDArray[Any], *, scale: int, producer: Producer) -> Any:
     """Data set of an enlarged image; see `write`."""
     source = image.header
+    for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        if not source.get(name):
+            raise ImageError(f"{image.source}: its {name} is missing, so nothing can be derived from it; mend it first")
     dataset = _decoded_copy(source)
+    _check_texts(dataset, image.source)
     # Private elements may hold pixel coordinates, whole images or names.
     dataset.remove_private_tags()
     for name in REMOVED:
@@ -140,6 +149,32 @@ def _decoded_copy(source: Any) -> Any:
     return dataset
 
 
+def _check_texts(dataset: Any, path: Path, inherited: Any = None) -> None:
+    """Refuse text that would be written as other text than was read: it is not in the character set it claims.
+
+    Raises
+    ------
+    ImageError
+        Names the attribute, never the text.
+    """
+    from pydicom.charset import convert_encodings, decode_bytes, encode_string
+
+    stated = dataset.get("SpecificCharacterSet", inherited)  # items inherit it (PS3.3 C.12.1.1.2)
+    encodings = convert_encodings(stated if stated is not None else "ISO_IR 6")
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in element.value or []:
+                _check_texts(item, path, stated)
+        elif element.VR in TEXT_VRS and element.value:
+            texts = [element.value] if element.VM == 1 else list(element.value)
+            for text in (part for value in texts for part in re.split(r"[\^=]", str(value))):
+                if decode_bytes(encode_string(text, encodings), encodings, set()) != text or "\ufffd" in text:
+                    raise ImageError(
+                        f"{path}: {element.keyword or element.tag} holds text that is not in the file's character set "
+                        "and would be changed; mend its SpecificCharacterSet first"
+                    )
+
+
 def uid_of(*parts: str) -> str:
     """Name-based UID: equal parts give equal UIDs on every machine."""
     return f"2.25.{uuid.uuid5(UID_NAMESPACE, '|'.join(parts)).int}"
@@ -155,25 +190,45 @@ def _set_identity(dataset: Any, source: Any, pixels: NDArray[Any], scale: int, p
     dataset.SeriesInstanceUID = uid_of(str(source.get("SeriesInstanceUID", "")), *made_by)
     content = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
     dataset.SOPInstanceUID = uid_of(str(source.get("SOPInstanceUID", "")), *made_by, content)
-    number = source.get("SeriesNumber")
-    if number not in (None, ""):
-        dataset.SeriesNumber = int(number) + SERIES_NUMBER_OFFSET
+    if "SeriesNumber" in source:
+        dataset.SeriesNumber = _series_number(source)
     suffix = f" [AI-SR x{scale}]"
-    description = str(source.get("SeriesDescription", "") or "")
+    description = " ".join(_texts(source, "SeriesDescription"))
     dataset.SeriesDescription = (description[: MAX_DESCRIPTION - len(suffix)] + suffix).strip()
-    now = datetime.datetime.now().astimezone()
+    now = datetime.datetime.now(_zone(source))
     for name in ("InstanceCreation", "Content"):
         setattr(dataset, f"{name}Date", now.strftime("%Y%m%d"))
         setattr(dataset, f"{name}Time", now.strftime("%H%M%S"))
-    if "TimezoneOffsetFromUTC" in dataset:  # it holds for every time in the data set (C.12.1.1)
-        dataset.TimezoneOffsetFromUTC = now.strftime("%z")
+
+
+def _series_number(source: Any) -> int | None:
+    """A number of its own for the derived series, empty where there is none to start from (PS3.5, 6.2: IS)."""
+    try:
+        number = int(source.SeriesNumber) + SERIES_NUMBER_OFFSET
+    except (TypeError, ValueError):
+        return None
+    return number if number < 2**31 else None
+
+
+def _texts(source: Any, name: str) -> list[str]:
+    """Values of a text element; some writers put a backslash, which parts values, into a single one."""
+    value = source.get(name)
+    if value is None or value == "":
+        return []
+    return [value] if isinstance(value, str) else [str(part) for part in value]
+
+
+def _zone(source: Any) -> datetime.tzinfo | None:
+    """Time zone that holds for every time in the data set (C.12.1.1), else the device's own."""
+    try:
+        return datetime.datetime.strptime(str(source.TimezoneOffsetFromUTC), "%z").tzinfo
+    except (AttributeError, ValueError):
+        return None
 
 
 def _set_derivation(dataset: Any, source: Any, scale: int, producer: Producer) -> None:
     """Say that, how and from what the image was derived (C.7.6.1.1.2, C.7.6.1.1.3, C.12.4)."""
-    types = source.get("ImageType")
-    values = [types] if isinstance(types, str) and types else list(types or [])
-    dataset.ImageType = ["DERIVED", *(str(value) for value in (values[1:] or ["PRIMARY"]))]
+    dataset.ImageType = ["DERIVED", *(_texts(source, "ImageType")[1:] or ["PRIMARY"])]
     made = (
         f"lightsr {producer.version} AI super-resolution x{scale}, model {producer.name} {producer.precision} "
         f"sha256:{producer.sha256[:12]}, not for primary diagnosis"

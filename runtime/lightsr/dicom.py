@@ -70,6 +70,17 @@ REFUSED_IMAGE_TYPES = {
 OWN_MODEL_NAME = "lightsr"
 """Manufacturer's Model Name by which our own results are recognised."""
 
+DECIDING_TAGS = (
+    *("SOPClassUID", "NumberOfFrames", "ImageType", "PresentationIntentType", "ModalityLUTSequence"),
+    *("ManufacturerModelName", "ContributingEquipmentSequence", "FloatPixelData", "DoubleFloatPixelData"),
+    *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+)
+"""Attributes that say whether a file is read at all, and how many bytes its pixels take (PS3.3 C.7.6.3)."""
+
+MAX_OTHER_BYTES = 64 * 2**20
+"""Length of everything beside the pixels above which a file is refused."""
+
 _LONG_LENGTH_VRS = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
@@ -89,21 +100,26 @@ def transfer_syntax(path: Path) -> str:
     Raises
     ------
     ImageError
-        No file meta information, or none that says the transfer syntax.
+        No file meta information, none that says the transfer syntax, or one that says it twice.
     """
     with path.open("rb") as file:
         content = file.read(PREAMBLE_BYTES + 4 + MAX_META_BYTES)
-    position = PREAMBLE_BYTES + 4
+    position, found = PREAMBLE_BYTES + 4, []
     while position + 8 <= len(content) and content[position : position + 2] == b"\x02\x00":
         element, vr = content[position + 2 : position + 4], content[position + 4 : position + 6]
         wide = vr in _LONG_LENGTH_VRS
         start = position + (12 if wide else 8)
         length = int.from_bytes(content[start - (4 if wide else 2) : start], "little")
         if element == b"\x10\x00":
-            value = content[start : start + min(length, 64)].rstrip(b"\0 ")
-            return value.decode("ascii", "replace")
+            found.append(content[start : start + min(length, 64)].rstrip(b"\0 ").decode("ascii", "replace"))
         position = start + length
-    raise ImageError(f"{path}: DICOM without a transfer syntax in its file meta information; nothing was read from it")
+    if position > len(content):
+        raise ImageError(f"{path}: file meta information that is damaged or too long; nothing was read from it")
+    if len(found) > 1:  # readers differ in which one they believe
+        raise ImageError(f"{path}: DICOM with {len(found)} transfer syntaxes; exactly one is allowed")
+    if not found:
+        raise ImageError(f"{path}: DICOM without a transfer syntax in its file meta information; nothing was read")
+    return found[0]
 
 
 def read(path: Path) -> Image:
@@ -169,11 +185,15 @@ def _syntax_name(uid: str) -> str:
 def _read(path: Path) -> Image:
     import pydicom
 
+    deciding = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(DECIDING_TAGS))
+    kind = _check_kind(deciding, path)
+    shape, dtype, photometric = _check_pixel_description(deciding, path)
+    _check_size(path, int(np.prod(shape)) * dtype.itemsize)
     header = pydicom.dcmread(path, stop_before_pixels=True)
-    kind = _check_kind(header, path)
-    shape, dtype, photometric = _check_pixel_description(header, path)
     pixels = _stored_values(pydicom.dcmread(path), path, shape, dtype, _number(header, "BitsStored", path))
-    padding = _padding(header, pixels, path) if photometric != "RGB" else None
+    padding, padding_range = None, _padding_range(header, dtype, path) if photometric != "RGB" else None
+    if padding_range:
+        padding = (pixels >= padding_range[0]) & (pixels <= padding_range[1])
     if photometric == "RGB":
         value_range = (0, 255)
     else:
@@ -186,11 +206,22 @@ def _read(path: Path) -> Image:
         value_range,
         photometric,
         path,
-        padding=padding,
+        padding=padding if padding is not None and padding.any() else None,
+        padding_range=padding_range,
         modality=str(header.get("Modality", "")) or kind,
         subject=_subject(header),
         header=header,
     )
+
+
+def _check_size(path: Path, needed: int) -> None:
+    """Refuse a file much longer than the `needed` bytes of its pixels before it is read whole."""
+    length = path.stat().st_size
+    if length > needed + MAX_OTHER_BYTES:
+        raise ImageError(
+            f"{path}: {length // 2**20} MiB for {needed // 2**20} MiB of pixels; "
+            f"at most {MAX_OTHER_BYTES // 2**20} MiB beside them are allowed"
+        )
 
 
 def _check_kind(header: Any, path: Path) -> str:
@@ -284,16 +315,15 @@ def _stored_values(
     return pixels
 
 
-def _padding(header: Any, pixels: NDArray[Any], path: Path) -> NDArray[np.bool_] | None:
-    """Mask of Pixel Padding Value and Pixel Padding Range Limit (PS3.3 C.7.5.1.1.2)."""
+def _padding_range(header: Any, dtype: np.dtype[Any], path: Path) -> tuple[int, int] | None:
+    """Values between Pixel Padding Value and Pixel Padding Range Limit (PS3.3 C.7.5.1.1.2)."""
     if header.get("PixelPaddingValue") is None:
         return None
-    value = _in_type(_number(header, "PixelPaddingValue", path), pixels.dtype)
+    value = _in_type(_number(header, "PixelPaddingValue", path), dtype)
     limit = value
     if header.get("PixelPaddingRangeLimit") is not None:
-        limit = _in_type(_number(header, "PixelPaddingRangeLimit", path), pixels.dtype)
-    mask: NDArray[np.bool_] = (pixels >= min(value, limit)) & (pixels <= max(value, limit))
-    return mask if mask.any() else None
+        limit = _in_type(_number(header, "PixelPaddingRangeLimit", path), dtype)
+    return min(value, limit), max(value, limit)
 
 
 def _in_type(value: int, dtype: np.dtype[Any]) -> int:

@@ -52,19 +52,27 @@ class Format:
         Path to `Image`.
     write : callable or None
         Writes the enlarged pixels of an image, or None where lightsr only reads.
+    suffixes : frozenset of str
+        Ends of the names of such files, in lower case.
     """
 
     name: str
     holds: Callable[[bytes], bool]
     read: Callable[[Path], Image]
     write: Callable[..., None] | None
+    suffixes: frozenset[str]
 
 
 FORMATS = (
-    Format("PNG", raster.is_png, raster.read, raster.write),
-    Format("JPEG", raster.is_jpeg, raster.read, None),
-    Format("DICOM", dicom.is_dicom, dicom.read, derive.write),
+    Format("PNG", raster.is_png, raster.read, raster.write, frozenset({".png"})),
+    Format("JPEG", raster.is_jpeg, raster.read, None, frozenset({".jpg", ".jpeg"})),
+    Format("DICOM", dicom.is_dicom, dicom.read, derive.write, frozenset({".dcm", ".dicom", ".ima"})),
 )
+
+SUFFIXES = frozenset({".bmp", ".gif", ".gz", ".nii", ".npy", ".tif", ".tiff", ".webp"}).union(
+    *(known.suffixes for known in FORMATS)
+)
+"""Ends of names that promise a format."""
 
 
 def detect(path: Path) -> Format:

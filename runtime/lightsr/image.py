@@ -29,6 +29,8 @@ class Image:
         MONOCHROME1 shows low values bright.
     padding : ndarray of bool, shape (h, w), or None
         True where the scanner stored "no data" (DICOM PS3.3 C.7.5.1.1.2).
+    padding_range : (int, int) or None
+        Lowest and highest value that say "no data", whether a pixel has one or not.
     modality : str
         DICOM modality, or "" where the file does not say.
     subject : str
@@ -44,6 +46,7 @@ class Image:
     photometric: Photometric
     source: Path
     padding: NDArray[np.bool_] | None = None
+    padding_range: tuple[int, int] | None = None
     modality: str = ""
     subject: str = ""
     header: Any = field(default=None, repr=False, compare=False)

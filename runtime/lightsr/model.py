@@ -18,6 +18,10 @@ from lightsr.errors import ModelError
 MAX_MODEL_BYTES = 64 * 1024 * 1024
 """Larger files are no models of this kind and are not read."""
 
+DEFAULT_SCALE = 2
+DEFAULT_PRECISION: Precision = "int8"
+"""Of bundled models, where none is asked for."""
+
 PREFERRED_NAMES = ("base", "tiny")
 """Bundled model that is taken where none is named: the first that exists at the scale."""
 
@@ -52,15 +56,17 @@ def bundled_models() -> list[BundledModel]:
     return [BundledModel(**entry) for entry in json.loads(listing.read_text(encoding="utf-8"))]
 
 
-def find(model: str | os.PathLike[str] | None, *, scale: int, precision: Precision) -> "BundledModel | Path":
+def find(
+    model: str | os.PathLike[str] | None, *, scale: int | None = None, precision: Precision | None = None
+) -> "BundledModel | Path":
     """Bundled model or file that a name or path stands for.
 
     Parameters
     ----------
     model : str, path or None
         Name of a bundled model, path of an ``.onnx`` file, or None for the default.
-    scale : int
-    precision : {"fp32", "int8"}
+    scale : int, optional
+    precision : {"fp32", "int8"}, optional
         Both choose among bundled models only.
 
     Raises
@@ -71,6 +77,7 @@ def find(model: str | os.PathLike[str] | None, *, scale: int, precision: Precisi
     models = bundled_models()
     if model is not None and (os.fspath(model).endswith(".onnx") or isinstance(model, Path)):
         return Path(model)
+    scale, precision = scale or DEFAULT_SCALE, precision or DEFAULT_PRECISION
     names = PREFERRED_NAMES if model is None else (os.fspath(model),)
     for name in names:
         for entry in models:

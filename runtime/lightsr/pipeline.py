@@ -1,9 +1,7 @@
 """A picture's whole path: file, `Image`, `Upscaler`, file."""
 
-import fnmatch
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lightsr
-from lightsr import derive, files
+from lightsr import derive, files, folders
 from lightsr.errors import ImageError, LightsrError, OutputError
 from lightsr.image import LUMA, Image
 from lightsr.memory import peak_mib
@@ -90,18 +88,17 @@ def enlarge(image: Image, upscaler: Upscaler) -> NDArray[Any]:
         enlarged: NDArray[Any] = np.rint(result).astype(pixels.dtype)
     else:
         enlarged = upscaler(pixels, value_range=(low, high))
-    if image.padding is not None and image.padding.any():
-        _restore_padding(enlarged, image, scale)
+    if image.padding_range is not None:
+        _restore_padding(enlarged, image, image.padding_range, scale)
     return enlarged
 
 
-def _restore_padding(enlarged: NDArray[Any], image: Image, scale: int) -> None:
+def _restore_padding(enlarged: NDArray[Any], image: Image, reserved: tuple[int, int], scale: int) -> None:
     """Put the padding back, and let no computed value look like padding (PS3.3 C.7.5.1.1.2)."""
-    assert image.padding is not None
     nearest = image.pixels.repeat(scale, 0).repeat(scale, 1)
-    mask = image.padding.repeat(scale, 0).repeat(scale, 1)
-    reserved = np.unique(image.pixels[image.padding])
-    wrong = mask | np.isin(enlarged, reserved)
+    wrong = (enlarged >= reserved[0]) & (enlarged <= reserved[1])
+    if image.padding is not None:
+        wrong |= image.padding.repeat(scale, 0).repeat(scale, 1)
     enlarged[wrong] = nearest[wrong]
 
 
@@ -126,14 +123,14 @@ def enlarge_file(
 
     Problems with this file come back in the `Outcome`; nothing is then written.
     """
-    if skip_existing and target.exists():
-        return Outcome(source, target, "exists")
     try:
+        if skip_existing and target.exists():
+            return Outcome(source, target, "exists")
         return _enlarge_file(source, target, upscaler, overwrite)
     except LightsrError as error:
         message = str(error)
     except OSError as error:
-        message = f"{target}: cannot be written: {error.strerror}"
+        message = f"{error.filename or target}: {error.strerror or type(error).__name__}"
     except MemoryError:
         message = f"{source}: too large for this machine's memory"
     return Outcome(source, target, "failed", message=message)
@@ -143,6 +140,9 @@ def _enlarge_file(source: Path, target: Path, upscaler: Upscaler, overwrite: boo
     kind = files.detect(source)
     if kind.write is None:
         raise ImageError(f"{source}: a {kind.name}, which would lose again what is gained; convert it to PNG first")
+    if target.suffix.lower() != source.suffix.lower() and target.suffix.lower() in files.SUFFIXES - kind.suffixes:
+        allowed = " or ".join(sorted(kind.suffixes))
+        raise OutputError(f"{target}: {kind.name} in gives {kind.name} out; give it a name that ends in {allowed}")
     if target.exists() and target.samefile(source):
         raise OutputError(f"{target}: is the input itself; choose another output")
     if os.path.lexists(target) and not overwrite:
@@ -153,52 +153,10 @@ def _enlarge_file(source: Path, target: Path, upscaler: Upscaler, overwrite: boo
     milliseconds = 1000 * (time.perf_counter() - started)
     card = upscaler.card
     producer = derive.Producer(card.name, card.precision, upscaler.model.sha256, lightsr.__version__)
-    target.parent.mkdir(parents=True, exist_ok=True)
     # A result is as private as its source: readable by nobody who could not read that.
+    folders.make(target.parent.absolute(), source.parent.absolute())
     permissions = source.stat().st_mode & 0o666 | 0o200
     with files.new_file(target, overwrite=overwrite, permissions=permissions) as file:
         kind.write(image, pixels, scale=upscaler.scale, producer=producer, file=file)
     size_out = (pixels.shape[0], pixels.shape[1])
     return Outcome(source, target, "done", image.size, size_out, milliseconds, peak_mib())
-
-
-def mirrored(source: Path, target: Path, pattern: str) -> Iterator[tuple[Path, Path]]:
-    """Files to enlarge with where they go.
-
-    Parameters
-    ----------
-    source : Path
-        A file, or a folder that is searched deeply; hidden files are left out.
-    target : Path
-        A file, or a folder in which the source folder is mirrored. A file whose target
-        is an existing folder goes into it.
-    pattern : str
-        Shell pattern that a file's name must match, in a folder.
-
-    Raises
-    ------
-    ImageError
-        `source` is missing, or a folder without such files.
-    OutputError
-        A folder would be mirrored into a file, or into itself.
-    """
-    if source.is_file():
-        yield source, target / source.name if target.is_dir() else target
-        return
-    if not source.is_dir():
-        raise ImageError(f"{source}: no such file or folder")
-    if target.exists() and not target.is_dir():
-        raise OutputError(f"{target}: a file; a folder of images needs a folder to go to")
-    if target.exists() and target.samefile(source):
-        raise OutputError(f"{target}: is the input folder itself; choose another output")
-    inside = target.resolve()
-    found = False
-    for root, folders, names in os.walk(source):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and Path(root, f).resolve() != inside)
-        for name in sorted(names):
-            if not name.startswith(".") and fnmatch.fnmatch(name, pattern):
-                found = True
-                path = Path(root, name)
-                yield path, target / path.relative_to(source)
-    if not found:
-        raise ImageError(f"{source}: no file that matches {pattern}")

@@ -1,7 +1,9 @@
 """PNG and JPEG: 8- and 16-bit grey, 8-bit RGB. Pillow decodes and encodes."""
 
+import io
 import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +21,21 @@ JPEG_SIGNATURE = b"\xff\xd8\xff"
 
 PNG_COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 """IHDR colour types (PNG specification, 11.2.1)."""
+
+
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column and row, and steps, of the passes of an interlaced PNG (specification, 8.2)."""
+
+PNG_HEADER_END = 33
+"""Length of the signature and the IHDR chunk, which comes first."""
+
+PER_METRE = 1
+"""Unit of pHYs; 0 gives the ratio of a pixel's sides alone (specification, 11.3.4.3)."""
+
+MAX_PNG_INTEGER = 2**31 - 1
+
+INFLATE_BYTES = 1 << 20
+"""How much of a compressed stream is opened at a time when its length is checked."""
 
 
 def is_png(head: bytes) -> bool:
@@ -52,10 +69,10 @@ def read(path: Path) -> Image:
     from PIL import Image as PillowImage
     from PIL import UnidentifiedImageError
 
-    _check_png_header(path)
+    physical = _checked_png(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", PillowImage.DecompressionBombWarning)
+            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # MAX_PIXELS is the limit
             with PillowImage.open(path, formats=("PNG", "JPEG")) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise ImageError(
@@ -71,8 +88,7 @@ def read(path: Path) -> Image:
                     )
                 picture.load()
                 pixels: NDArray[Any] = np.array(picture)
-                resolution = picture.info.get("dpi")
-    except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
+    except PillowImage.DecompressionBombError as error:
         raise ImageError(f"{path}: more than {MAX_PIXELS // 1_000_000} million pixels") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error) as error:
         raise ImageError(f"{path}: a damaged or truncated PNG or JPEG; nothing was read from it") from error
@@ -80,37 +96,99 @@ def read(path: Path) -> Image:
         raise ImageError(f"{path}: values of type {pixels.dtype}; uint8 and uint16 are allowed")
     photometric: Photometric = "RGB" if pixels.ndim == 3 else "MONOCHROME2"
     top = int(np.iinfo(pixels.dtype).max)
-    return Image(pixels, (0, top), photometric, path, header={"dpi": resolution})
+    return Image(pixels, (0, top), photometric, path, header={"physical": physical})
 
 
-def _check_png_header(path: Path) -> None:
-    """Refuse what Pillow would silently change: 16-bit colour, and grey of 1, 2 or 4 bits."""
-    with path.open("rb") as file:
-        head = file.read(26)
-    if not head.startswith(PNG_SIGNATURE) or len(head) < 26:
-        return
-    depth, colour = head[24], head[25]
+def _checked_png(path: Path) -> tuple[int, int, int] | None:
+    """Refuse a PNG that Pillow would silently change; returns its pixels' physical size (pHYs), if it states one.
+
+    These are 16-bit colour, grey of 1, 2 or 4 bits, transparency, and a compressed stream
+    that ends whole but before the last row.
+    """
+    content = path.read_bytes()
+    if not content.startswith(PNG_SIGNATURE):
+        return None
+    physical, compressed, position = None, [], len(PNG_SIGNATURE)
+    header = b""
+    while position + 8 <= len(content):
+        (length,), kind = struct.unpack_from(">I", content, position), content[position + 4 : position + 8]
+        data = content[position + 8 : position + 8 + length]
+        position += length + 12
+        if kind == b"IHDR" and len(data) == 13:
+            header = data
+            _check_png_header(header, path)
+        elif kind == b"tRNS":
+            raise ImageError(f"{path}: a PNG with a transparent value; only opaque pictures are allowed")
+        elif kind == b"pHYs" and len(data) == 9:
+            physical = struct.unpack(">IIB", data)
+        elif kind == b"IDAT":
+            compressed.append(data)
+    if header and _inflated_length(compressed) < _raw_length(header):
+        raise ImageError(f"{path}: a PNG whose pixels end early; nothing was read from it")
+    return physical
+
+
+def _check_png_header(header: bytes, path: Path) -> None:
+    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
     name = PNG_COLOUR_TYPES.get(colour, f"colour type {colour}")
     if (colour, depth) not in {(0, 8), (0, 16), (2, 8)}:
         raise ImageError(
             f"{path}: a PNG of {depth}-bit {name}; 8- or 16-bit grey and 8-bit RGB are allowed; "
             "convert it without losing values first"
         )
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{path}: {width}x{height} pixels; at most {MAX_PIXELS // 1_000_000} million are allowed")
 
 
-def write_png(pixels: NDArray[Any], file: BinaryIO, *, dpi: tuple[float, float] | None = None) -> None:
-    """Write (h, w) uint8 or uint16, or (h, w, 3) uint8, as PNG without any metadata but `dpi`."""
+def _inflated_length(parts: list[bytes]) -> int:
+    """Bytes that a zlib stream holds, none of which are kept; 0 where it is damaged."""
+    stream = zlib.decompressobj()
+    length = 0
+    try:
+        for part in parts:
+            pending = part
+            while pending:
+                length += len(stream.decompress(pending, INFLATE_BYTES))
+                pending = stream.unconsumed_tail
+        return length + len(stream.flush())
+    except zlib.error:
+        return 0
+
+
+def _raw_length(header: bytes) -> int:
+    """Bytes of all rows with their filter bytes, for each pass of an interlaced picture (PNG specification, 8)."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    pixel = depth // 8 * (3 if colour == 2 else 1)
+    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
+    total = 0
+    for left, top, across, down in passes:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        total += rows * (1 + columns * pixel) if columns > 0 and rows > 0 else 0
+    return total
+
+
+def write_png(pixels: NDArray[Any], file: BinaryIO, *, physical: tuple[int, int, int] | None = None) -> None:
+    """Write (h, w) uint8 or uint16, or (h, w, 3) uint8, as PNG without any metadata but `physical` (pHYs)."""
     from PIL import Image as PillowImage
 
-    options: dict[str, Any] = {} if dpi is None else {"dpi": dpi}
-    PillowImage.fromarray(np.ascontiguousarray(pixels)).save(file, format="PNG", **options)
+    encoded = io.BytesIO()
+    PillowImage.fromarray(np.ascontiguousarray(pixels)).save(encoded, format="PNG")
+    content = encoded.getbuffer()
+    file.write(content[:PNG_HEADER_END])
+    if physical is not None:  # Pillow writes none but square pixels
+        chunk = b"pHYs" + struct.pack(">IIB", *physical)
+        file.write(struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)))
+    file.write(content[PNG_HEADER_END:])
 
 
 def write(image: Image, pixels: NDArray[Any], *, scale: int, producer: Any, file: BinaryIO) -> None:
     """Write the enlarged `pixels` of `image` as PNG.
 
-    The resolution in dots per inch grows by `scale`; texts and other metadata of the
-    source are left out, since nobody knows what they say about the patient.
+    Pixels per metre grow by `scale`, the ratio of a pixel's sides stays; texts and other
+    metadata of the source are left out, since nobody knows what they say about the patient.
     """
-    dpi = (image.header or {}).get("dpi")
-    write_png(pixels, file, dpi=None if dpi is None else (dpi[0] * scale, dpi[1] * scale))
+    physical = (image.header or {}).get("physical")
+    if physical is not None and physical[2] == PER_METRE:
+        across, down = physical[0] * scale, physical[1] * scale
+        physical = (across, down, PER_METRE) if max(across, down) <= MAX_PNG_INTEGER else None
+    write_png(pixels, file, physical=physical)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsr.card import ModelCard, Precision
-from lightsr.errors import ImageError
+from lightsr.errors import ImageError, ModelError
 from lightsr.model import Model, find
 from lightsr.tiling import TilePlan
 
@@ -43,8 +43,8 @@ class IntensityMap:
 def load(
     model: str | os.PathLike[str] | None = None,
     *,
-    scale: int = 2,
-    precision: Precision = "int8",
+    scale: int | None = None,
+    precision: Precision | None = None,
     threads: int | None = None,
     tile: int = TILE_PX,
 ) -> "Upscaler":
@@ -55,10 +55,10 @@ def load(
     model : str or path, optional
         Name of a bundled model ("tiny"), or path of an ``.onnx`` file of
         lightsr-export. By default the best bundled one at the scale.
-    scale : int
-        Enlargement; chooses among bundled models.
-    precision : {"int8", "fp32"}
-        Chooses among bundled models.
+    scale : int, optional
+        Enlargement: chooses among bundled models (2 by default), must be that of a file.
+    precision : {"int8", "fp32"}, optional
+        Chooses among bundled models (int8 by default), must be that of a file.
     threads : int, optional
         CPU threads, all by default. On a machine that others use, 1 is often faster.
     tile : int
@@ -72,9 +72,15 @@ def load(
     Raises
     ------
     lightsr.ModelError
-        Unknown, unsafe, damaged, or failing its self-test on this machine.
+        Unknown, unsafe, damaged, of another scale or precision than asked for, or failing
+        its self-test on this machine.
     """
-    return Upscaler(Model.open(find(model, scale=scale, precision=precision), threads=threads), tile=tile)
+    opened = Model.open(find(model, scale=scale, precision=precision), threads=threads)
+    if scale not in (None, opened.card.scale):
+        raise ModelError(f"{opened.label}: enlarges by {opened.card.scale}; {scale} was asked for")
+    if precision not in (None, opened.card.precision):
+        raise ModelError(f"{opened.label}: is {opened.card.precision}; {precision} was asked for")
+    return Upscaler(opened, tile=tile)
 
 
 class Upscaler:

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -176,7 +177,7 @@ def test_a_read_only_folder_is_named(scans: Path, tmp_path: Path, capsys: pytest
     (tmp_path / "file").write_bytes(b"")
     assert main([str(scans / "ct.dcm"), str(tmp_path / "file" / "a.dcm")]) == 1
     error = capsys.readouterr().err
-    assert "cannot be written" in error
+    assert "cannot be made" in error
     assert error.count("\n") == 1
 
 
@@ -197,3 +198,61 @@ def test_ctrl_c_leaves_whole_files_only(tmp_path: Path) -> None:
     assert 1 <= len(names) < 40
     for name in names:
         assert raster.read(out / name).size == (800, 800)
+
+
+def test_a_name_that_promises_another_format_is_refused(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for source, target in (("ct.dcm", "share.png"), ("colour.png", "a.dcm"), ("ct.dcm", "a.nii"), ("ct.dcm", "a.jpeg")):
+        assert main([str(scans / source), str(tmp_path / target)]) == 1
+        assert "give it a name that ends in" in capsys.readouterr().err
+        assert not (tmp_path / target).exists()
+    assert main([str(scans / "ct.dcm"), str(tmp_path / "no-suffix")]) == 0
+
+
+@pytest.mark.parametrize("option", [["--scale", "4"], ["--precision", "fp32"]])
+def test_a_model_file_that_is_not_what_was_asked_for_is_refused(
+    option: list[str], scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = resources.files("lightsr") / "models" / "tiny-x2-int8.onnx"
+    assert main([str(scans), str(tmp_path / "out"), "--model", str(model), *option]) == 1
+    assert f"{option[1]} was asked for" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_too_long_is_one_line(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(scans / "ct.dcm"), str(tmp_path / ("a" * 300))]) == 1
+    err = capsys.readouterr().err
+    assert "File name too long" in err
+    assert "unexpected" not in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are not UTF-8")
+def test_names_that_the_terminal_cannot_show(scans: Path, tmp_path: Path) -> None:
+    odd = scans / os.fsdecode(b"scan\xff.dcm")
+    odd.write_bytes((scans / "ct.dcm").read_bytes())
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    command = [sys.executable, "-m", "lightsr.cli", str(scans), str(tmp_path / "out"), "--threads", "1"]
+    finished = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert finished.returncode == 0
+    assert b"5 enlarged" in finished.stderr
+    assert len(list((tmp_path / "out").rglob("*.dcm"))) == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="SIGHUP of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)])
+def test_being_ended_leaves_no_half_file(number: int, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for i in range(40):
+        write_png(source / f"{i:02}.png", np.random.default_rng(i).integers(0, 255, (600, 600), np.uint8))
+    command = [sys.executable, "-m", "lightsr.cli", str(source), str(out), "--threads", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    process.stdout.readline()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped" in err
+    done = list(out.iterdir())
+    assert 0 < len(done) < 40
+    assert all(not path.name.startswith(".") and raster.read(path).size == (1200, 1200) for path in done)

@@ -244,3 +244,97 @@ def errors(path: Path) -> set[str]:
     finished = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
     lines = (finished.stdout + finished.stderr).splitlines()
     return {re.sub(r"<[^>]*>$", "", line) for line in lines if line.startswith("Error")}
+
+
+@pytest.mark.parametrize(
+    ("charset", "raw"),
+    [
+        ("ISO_IR 192", "Schädel^X ".encode("latin-1")),
+        ("GB18030", b"\xcd\xf5^\xd0\xa1\x81\x20"),
+        ("ISO_IR 13", b"abc\xd4^\xd4 "),
+    ],
+)
+@pytest.mark.parametrize("place", ["PatientName", "PatientID", "StudyDescription", "item"])
+def test_text_that_would_change_is_refused(charset: str, raw: bytes, place: str, tmp_path: Path) -> None:
+    """A patient whose name or ID comes out changed is another patient."""
+    stand_in = "Q" * (len(raw) + len(raw) % 2)
+    dataset = a_dataset()
+    dataset.SpecificCharacterSet = charset
+    if place == "item":
+        item = Dataset()
+        item.CodeMeaning = stand_in
+        dataset.ProcedureCodeSequence = [item]
+    else:
+        setattr(dataset, place, stand_in)
+    path = save(dataset, tmp_path / "a.dcm")
+    content = path.read_bytes()
+    assert content.count(stand_in.encode()) == 1
+    path.write_bytes(content.replace(stand_in.encode(), raw.ljust(len(stand_in))))
+    name = "CodeMeaning" if place == "item" else place
+    try:
+        _, result, _ = enlarged(path)
+    except ImageError as error:
+        assert f"{name} holds text that is not in the file's character set" in str(error)
+        assert "\ufffd" not in str(error)
+    else:  # kept as it was, byte for byte
+        buffer = io.BytesIO()
+        result.save_as(buffer)
+        assert raw.rstrip() in buffer.getvalue()
+
+
+def test_text_in_other_scripts_is_kept(samples: Path, tmp_path: Path) -> None:
+    kept = 0
+    for path in sorted((samples.parent / "charset_files").glob("*.dcm")):
+        source = pydicom.dcmread(path)
+        charset = source.get("SpecificCharacterSet")
+        name = source.get("PatientName")
+        if not charset or not name:
+            continue
+        dataset = a_dataset()
+        dataset.SpecificCharacterSet, dataset.PatientName = charset, name
+        _, result, _ = enlarged(save(dataset, tmp_path / path.name))
+        assert result.PatientName == name
+        kept += 1
+    assert kept > 10
+
+
+@pytest.mark.parametrize("name", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
+def test_what_has_no_identity_is_refused(name: str, tmp_path: Path) -> None:
+    path = save(a_dataset(), tmp_path / "a.dcm")
+    read = pydicom.dcmread(path)
+    delattr(read, name)
+    read.save_as(path)
+    with pytest.raises(ImageError, match=f"its {name} is missing"):
+        enlarged(path)
+
+
+@pytest.mark.parametrize(("number", "expected"), [("5", 1005), ("A1", None), ("2147483640", None), ("", None)])
+def test_series_numbers(number: str, expected: int | None, tmp_path: Path) -> None:
+    stand_in = "1234567890"
+    path = save(a_dataset(SeriesNumber=int(stand_in)), tmp_path / "a.dcm")
+    path.write_bytes(path.read_bytes().replace(stand_in.encode(), number.encode().ljust(10), 1))
+    _, result, _ = enlarged(path)
+    assert result.SeriesNumber == expected
+
+
+def test_a_description_with_a_backslash_stays_text(tmp_path: Path) -> None:
+    path = save(a_dataset(SeriesDescription="headXneck"), tmp_path / "a.dcm")
+    path.write_bytes(path.read_bytes().replace(b"headXneck", b"head\\neck"))
+    _, result, _ = enlarged(path)
+    assert result.SeriesDescription == "head neck [AI-SR x2]"
+
+
+@pytest.mark.parametrize("offset", ["+0900", "-0330", None, "rubbish"])
+def test_the_time_zone_of_the_study_stays(offset: str | None, tmp_path: Path) -> None:
+    import datetime
+
+    dataset = a_dataset(StudyTime="100000")
+    if offset:
+        dataset.TimezoneOffsetFromUTC = offset
+    _, result, _ = enlarged(save(dataset, tmp_path / "a.dcm"))
+    assert result.get("TimezoneOffsetFromUTC") == offset
+    assert result.StudyTime == "100000"
+    zone = datetime.datetime.strptime(offset, "%z").tzinfo if offset in ("+0900", "-0330") else None
+    now = datetime.datetime.now(zone).replace(tzinfo=None)
+    made = datetime.datetime.strptime(result.InstanceCreationDate + result.InstanceCreationTime, "%Y%m%d%H%M%S")
+    assert abs((now - made).total_seconds()) < 120

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from lightsr import dicom, files
+from lightsr import dicom, files, memory
 from lightsr.errors import ImageError
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
@@ -18,10 +18,14 @@ def read(dataset: Dataset, folder: Path) -> Any:
 
 
 def refusal(dataset: Dataset, folder: Path, syntax: str = "1.2.840.10008.1.2.1") -> str:
+    return refusal_of(save(dataset, folder / "a.dcm", syntax))
+
+
+def refusal_of(path: Path) -> str:
     with pytest.raises(ImageError) as caught:
-        dicom.read(save(dataset, folder / "a.dcm", syntax))
+        dicom.read(path)
     message = str(caught.value)
-    assert message.startswith(str(folder / "a.dcm"))
+    assert message.startswith(str(path))
     assert "\n" not in message
     assert "Doe" not in message
     assert "SECRET" not in message
@@ -242,3 +246,28 @@ def test_damaged_copies_are_read_or_refused(
     assert min(outcomes.values()) > 20
     assert not caplog.records
     assert not recwarn.list
+
+
+def test_two_transfer_syntaxes_are_refused(tmp_path: Path) -> None:
+    """pydicom believes the last one; if that is the deflated one, a small file becomes as large as it likes."""
+    path = save(a_dataset(), tmp_path / "a.dcm")
+    content = path.read_bytes()
+    start = content.index(b"\x02\x00\x10\x00UI")
+    deflated = b"1.2.840.10008.1.2.1.99"
+    second = b"\x02\x00\x10\x00UI" + len(deflated).to_bytes(2, "little") + deflated
+    end = start + 8 + int.from_bytes(content[start + 6 : start + 8], "little")
+    path.write_bytes(content[:end] + second + content[end:])
+    assert "2 transfer syntaxes; exactly one is allowed" in refusal_of(path)
+
+
+def test_a_file_much_longer_than_its_pixels_is_not_read_whole(tmp_path: Path) -> None:
+    path = save(a_dataset(), tmp_path / "a.dcm")
+    content = path.read_bytes()
+    start = content.index(b"\xe0\x7f\x10\x00OW")
+    with path.open("r+b") as file:  # sparse: takes no room on the disk
+        file.seek(start + 8)
+        file.write((2**31).to_bytes(4, "little"))
+        file.truncate(start + 12 + 2**31)
+    before = memory.peak_mib()
+    assert "2048 MiB for 0 MiB of pixels; at most 64 MiB beside them are allowed" in refusal_of(path)
+    assert memory.peak_mib() < before + 50

@@ -6,7 +6,7 @@ import lightsr
 import numpy as np
 import pytest
 from lightsr import pipeline, raster
-from lightsr.errors import ImageError, OutputError
+from lightsr.errors import ImageError
 from lightsr.image import Image
 
 
@@ -48,12 +48,23 @@ def test_padding_keeps_its_value_and_place(value: int, picture: np.ndarray, fp32
     padding = (rows - 22) ** 2 + (columns - 35) ** 2 > 20**2
     stored[padding] = value
     real = stored[~padding]
-    source = image(stored, padding=padding, value_range=(int(real.min()), int(real.max())))
+    limits = (int(real.min()), int(real.max()))
+    source = image(stored, padding=padding, padding_range=(value, value), value_range=limits)
     result = pipeline.enlarge(source, fp32)
     mask = padding.repeat(2, 0).repeat(2, 1)
     assert (result[mask] == value).all()
     assert (result[~mask] != value).all()
     assert result[~mask].min() >= real.min()
+
+
+def test_no_computed_value_looks_like_padding(picture: np.ndarray, fp32: lightsr.Upscaler) -> None:
+    """The header reserves values that no pixel of the source has, and that the network would give."""
+    reserved = (300, 420)
+    stored = np.where((picture >= 300) & (picture <= 420), 500, picture).astype(np.uint16)
+    free = pipeline.enlarge(image(stored), fp32)
+    assert ((free >= 300) & (free <= 420)).any()
+    held = pipeline.enlarge(image(stored, padding_range=reserved), fp32)
+    assert not ((held >= 300) & (held <= 420)).any()
 
 
 def test_a_picture_of_padding_alone_is_refused(fp32: lightsr.Upscaler) -> None:
@@ -83,29 +94,6 @@ def test_luminance_goes_through_the_network(picture: np.ndarray, fp32: lightsr.U
 def test_results_too_large_for_their_format_are_refused(fp32: lightsr.Upscaler) -> None:
     with pytest.raises(ImageError, match="65535"):
         pipeline.enlarge(image(np.zeros((1, 40_000), np.uint8)), fp32)
-
-
-def test_mirrored_folders(tmp_path: Path) -> None:
-    source, target = tmp_path / "in", tmp_path / "in" / "out"
-    for name in ("a/1.dcm", "a/2.txt", "b/c/3.dcm", ".hidden/4.dcm", "out/5.dcm", "a/.x.dcm"):
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_bytes(b"x")
-    found = list(pipeline.mirrored(source, target, "*"))
-    assert [(a.relative_to(source), b.relative_to(target)) for a, b in found] == [
-        (Path("a/1.dcm"), Path("a/1.dcm")),
-        (Path("a/2.txt"), Path("a/2.txt")),
-        (Path("b/c/3.dcm"), Path("b/c/3.dcm")),
-    ]
-    assert len(list(pipeline.mirrored(source, target, "*.dcm"))) == 2
-    with pytest.raises(ImageError, match="no file that matches"):
-        list(pipeline.mirrored(source, target, "*.png"))
-    with pytest.raises(OutputError, match="input folder itself"):
-        list(pipeline.mirrored(source, source, "*"))
-    with pytest.raises(OutputError, match="a file; a folder"):
-        list(pipeline.mirrored(source, source / "a/1.dcm", "*"))
-    with pytest.raises(ImageError, match="no such file or folder"):
-        list(pipeline.mirrored(tmp_path / "none", target, "*"))
-    assert list(pipeline.mirrored(source / "a/1.dcm", source / "b", "*")) == [(source / "a/1.dcm", source / "b/1.dcm")]
 
 
 def test_only_the_input_itself_needs_more_than_force(tmp_path: Path, fp32: lightsr.Upscaler) -> None:

@@ -42,7 +42,7 @@ def png(depth: int, colour: int, size: tuple[int, int] = (4, 4)) -> bytes:
 def test_values_survive(pixels: np.ndarray, photometric: str, tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     with path.open("wb") as file:
-        raster.write_png(pixels, file, dpi=(100, 100))
+        raster.write_png(pixels, file, physical=(3937, 3937, 1))
     image = raster.read(path)
     assert image.pixels.dtype == pixels.dtype
     assert np.array_equal(image.pixels, pixels)
@@ -84,6 +84,71 @@ def test_jpeg(tmp_path: Path) -> None:
     assert raster.read(path).pixels == pytest.approx(77, abs=1)
     Image.new("CMYK", (8, 8)).save(path, format="JPEG")
     with pytest.raises(ImageError, match="CMYK"):
+        raster.read(path)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_of(rows: bytes, *, size: tuple[int, int], extra: bytes = b"", interlaced: int = 0) -> bytes:
+    header = struct.pack(">IIBBBBB", size[1], size[0], 8, 0, 0, 0, interlaced)
+    body = chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return raster.PNG_SIGNATURE + body
+
+
+def test_pixels_that_end_early_are_not_taken_for_black(tmp_path: Path) -> None:
+    """The compressed stream is whole, but holds 5 of 8 rows: Pillow would give the rest as zeros."""
+    path = tmp_path / "a.png"
+    row = b"\0" + bytes(range(1, 11))
+    path.write_bytes(png_of(row * 8, size=(8, 10)))
+    assert raster.read(path).pixels.tolist() == [list(range(1, 11))] * 8
+    path.write_bytes(png_of(row * 5, size=(8, 10)))
+    with pytest.raises(ImageError, match="pixels end early"):
+        raster.read(path)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 8), (9, 13)])
+def test_interlaced_pictures_are_read_whole(size: tuple[int, int], tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    passes = [(-(-(size[0] - t) // d), -(-(size[1] - s) // a)) for s, t, a, d in raster.ADAM7]
+    rows = b"".join(r * (b"\0" + b"\x07" * c) for r, c in passes if r > 0 and c > 0)
+    path.write_bytes(png_of(rows, size=size, interlaced=1))
+    assert (raster.read(path).pixels == 7).all()
+    path.write_bytes(png_of(rows[:-1], size=size, interlaced=1))
+    with pytest.raises(ImageError, match="pixels end early"):
+        raster.read(path)
+
+
+def test_transparency_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png_of(b"\0\1\2" * 2, size=(2, 2), extra=chunk(b"tRNS", b"\0\1")))
+    with pytest.raises(ImageError, match="transparent"):
+        raster.read(path)
+
+
+@pytest.mark.parametrize(
+    ("stated", "written"),
+    [((3, 2, 0), (3, 2, 0)), ((3000, 4000, 1), (6000, 8000, 1)), ((2**31 - 1, 9, 1), None), (None, None)],
+)
+def test_the_size_of_pixels_is_kept_true(
+    stated: tuple[int, int, int] | None, written: tuple[int, int, int] | None, tmp_path: Path
+) -> None:
+    path, result = tmp_path / "a.png", tmp_path / "b.png"
+    extra = chunk(b"pHYs", struct.pack(">IIB", *stated)) if stated else b""
+    path.write_bytes(png_of(b"\0\1\2" * 2, size=(2, 2), extra=extra))
+    with result.open("wb") as file:
+        raster.write(raster.read(path), np.zeros((4, 4), np.uint8), scale=2, producer=None, file=file)
+    expected = chunk(b"pHYs", struct.pack(">IIB", *written)) if written else b""
+    assert result.read_bytes().count(b"pHYs") == (written is not None)
+    assert expected in result.read_bytes()
+    assert raster.read(result).size == (4, 4)
+
+
+def test_the_limit_of_pixels_is_the_one_that_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png_of(b"", size=(10_001, 10_000)))
+    with pytest.raises(ImageError, match=r"10000x10001 pixels; at most 100 million are allowed"):
         raster.read(path)
 
 
