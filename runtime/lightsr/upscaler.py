@@ -1,5 +1,6 @@
 """Arrays in, larger arrays out."""
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +16,19 @@ from lightsr.tiling import TilePlan
 TILE_PX = 256
 """Default side of a tile's core, low-resolution pixels."""
 
+RANGE_PERCENTILES = (0.1, 99.9)
+"""Percentiles of a picture that `IntensityMap` puts at 0 and 1."""
+
+RANGE_SAMPLES = 1_000_000
+"""About so many pixels of a large picture, evenly spread, tell its percentiles."""
+
 DTYPES = ("uint8", "uint16", "int16", "float32")
 """Types that an `Upscaler` takes and returns."""
 
 
 @dataclass(frozen=True)
 class IntensityMap:
-    """Offset and range that carry a picture to [0, 1] and back, one pair per file or cine.
+    """Offset and range that carry a picture to about [0, 1] and back, one pair per file or cine.
 
     Parameters
     ----------
@@ -35,8 +42,15 @@ class IntensityMap:
 
     @classmethod
     def of(cls, picture: NDArray[Any]) -> "IntensityMap":
-        """Map of the lowest value to 0 and of the highest to 1; of a flat picture, to 0."""
-        low, high = float(picture.min()), float(picture.max())
+        """Map of nearly the lowest value to 0 and of nearly the highest to 1 (`RANGE_PERCENTILES`); of a flat one, to 0.
+
+        A few values far out, be it metal or a defect, then stay outside [0, 1] instead of
+        taking the integers from everything else.
+        """
+        step = max(1, math.isqrt(picture.size // RANGE_SAMPLES))
+        low, high = (float(value) for value in np.percentile(picture[::step, ::step], RANGE_PERCENTILES))
+        if high <= low:
+            low, high = float(picture.min()), float(picture.max())
         return cls(low, high - low if high > low else 1.0)
 
 

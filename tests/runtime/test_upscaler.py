@@ -132,3 +132,29 @@ def test_int8_is_close_to_fp32(samples: Path, fp32: lightsr.Upscaler, int8: ligh
     difference = fp32(image) - int8(image)
     assert 0 < np.sqrt(np.mean(difference**2)) < 0.002 * np.ptp(image)
     assert np.abs(difference).max() < 0.1 * np.ptp(image)
+
+
+def test_one_wild_pixel_does_not_cost_the_rest_of_an_int8_picture(picture: np.ndarray) -> None:
+    """Metal or a defect far outside the tissue: the integers still resolve the tissue."""
+    upscaler = lightsr.load("tiny", scale=2, precision="int8", threads=1)
+    reference = lightsr.load("tiny", scale=2, precision="fp32", threads=1)
+    large = np.tile(picture, (4, 4)).astype(np.int16)
+    wild = large.copy()
+    wild[5, 5] = 32_767
+    part = np.s_[150:, 150:]  # farther from the pixel than the network sees
+
+    def error(image: np.ndarray) -> float:
+        return float(np.abs(upscaler(image)[part].astype(float) - reference(image)[part].astype(float)).mean())
+
+    assert error(wild) < 1.2 * error(large) + 0.1
+
+
+@pytest.mark.parametrize("values", [[7, 7], [0, 9], [-5, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0]])
+def test_intensity_maps_are_never_degenerate(values: list[int]) -> None:
+    picture = np.array(values, np.int16)[:, None].repeat(30, 1)
+    mapping = IntensityMap.of(picture)
+    assert mapping.span > 0
+    assert values[0] - 1 <= mapping.offset <= max(values)
+    spread = np.zeros((40, 40), np.int16)
+    spread[3, 3] = 1000  # both percentiles are 0
+    assert IntensityMap.of(spread) == IntensityMap(0.0, 1000.0)
