@@ -159,7 +159,7 @@ def run(job: Job, limits: Limits | None = None) -> Result | str:
     """Result of a job in a fresh process, or why there is none."""
     limits = limits or Limits()
     with limiting.memory_group(limits) as join:
-        command = [sys.executable, "-m", "lightsr_bench.worker"]
+        command = [sys.executable, "-P", "-m", "lightsr_bench.worker"]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
         try:

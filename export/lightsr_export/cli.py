@@ -46,6 +46,11 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"lightsr-export: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if arguments.debug:
+            raise
+        print(f"lightsr-export: {error.name} is not installed; pip install 'lightsr[export]'", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("lightsr-export: stopped; nothing was written", file=sys.stderr)
         return 130

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import onnx
 from lightsr import files
-from lightsr.card import ModelCard, Precision
+from lightsr.card import ModelCard, Precision, check_name
+from lightsr.errors import OutputError
 from lightsr.model import Model
 from lightsr.upscaler import IntensityMap, Upscaler
 from lightsr_train import checkpoint, data
@@ -90,6 +91,7 @@ def export(
         or files that exist already. Nothing is then written.
     """
     trained = checkpoint.load(source)
+    check_name(trained.name)
     network = trained.network()
     config = network.config
     stem = f"{trained.name}-x{config.scale}"
@@ -152,7 +154,10 @@ def export(
         contents.append((targets[precision], content))
         results.append(Exported(targets[precision], card, len(content), difference))
     contents.append((card_path, card_text(results).encode()))
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}; -o takes a folder") from error
     for path, content in contents:
         with files.new_file(path, overwrite=overwrite) as file:
             file.write(content)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -12,6 +13,9 @@ from lightsr.errors import ModelError
 
 FORMAT = 1
 """Version of the card; a runtime refuses a newer one."""
+
+MAX_TEXT = 32
+"""Characters of a text on a card."""
 
 PREFIX = "lightsr."
 """Start of the card's keys in ``metadata_props``."""
@@ -84,6 +88,26 @@ def golden_input(seed: int, shape: tuple[int, int]) -> NDArray[np.float32]:
 def golden_digest(output: NDArray[np.float32]) -> str:
     """sha256 of an output rounded to multiples of `GOLDEN_STEP`."""
     return hashlib.sha256(np.rint(output / GOLDEN_STEP).astype("<i4").tobytes()).hexdigest()
+
+
+def check_name(name: str) -> None:
+    """Refuse a model's name that is not fit for a file's name and for a derived image.
+
+    Raises
+    ------
+    ModelError
+        It is not 1 to 32 letters, digits, dots, dashes and underscores, a letter or digit first.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", name):
+        raise ModelError(
+            f"model name {name[:MAX_TEXT]!a}: 1 to {MAX_TEXT} letters, digits, '.', '-' and '_', "
+            "a letter or digit first, are allowed"
+        )
+
+
+def _refuse_constant(name: str) -> Any:
+    """NaN and the infinities are no JSON."""
+    raise ValueError(name)
 
 
 @dataclass(frozen=True)
@@ -168,7 +192,11 @@ class ModelCard:
             No card, one of a newer format, or one with values out of bounds.
         """
         try:
-            found = {k[len(PREFIX) :]: json.loads(v) for k, v in metadata.items() if k.startswith(PREFIX)}
+            found = {
+                key[len(PREFIX) :]: json.loads(value, parse_constant=_refuse_constant)
+                for key, value in metadata.items()
+                if key.startswith(PREFIX)
+            }
         except (ValueError, RecursionError) as error:
             raise ModelError("its card is damaged") from error
         if not found:
@@ -223,6 +251,10 @@ class ModelCard:
         for what, value, low, high in bounds:
             if not low <= value <= high:
                 raise ModelError(f"its card says {what} {value}; {low} to {high} is allowed")
+        check_name(self.name)
+        texts = (*self.degradations, *self.float_parts)
+        if not all(0 < len(text) <= MAX_TEXT and text.isprintable() for text in texts):
+            raise ModelError(f"its card holds text that is empty, longer than {MAX_TEXT} or not printable")
         if self.precision not in ("fp32", "int8") or self.intensity not in ("any", "unit"):
             raise ModelError(f"its card says precision {self.precision!r}, intensity {self.intensity!r}")
         if self.halo_px % self.alignment_px:

@@ -74,6 +74,8 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--demo, --list-models, --info and --self-test exclude each other")
     if any(modes) and arguments.input is not None:
         p.error("IN and OUT do not go with --demo, --list-models, --info or --self-test")
+    if arguments.demo is not None and (arguments.model or arguments.scale or arguments.precision):
+        p.error("--demo shows the default model in every precision; --model, --scale, --precision do not go with it")
     if not any(modes) and arguments.output is None:
         p.error("IN and OUT are needed (or --demo DIR)")
     _prepare_process()

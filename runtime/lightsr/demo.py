@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -109,6 +110,7 @@ def sample(file_name: str) -> Path:
 def _row(name: str, precision: str, source: Path, target: Path, threads: int | None, overwrite: bool) -> Row:
     command = [
         sys.executable,
+        "-P",  # what lies in the current folder is not imported
         "-m",
         "lightsr.cli",
         str(source),
@@ -156,14 +158,42 @@ def comparison(image: Image, enlarged: NDArray[Any]) -> NDArray[np.uint8]:
         f"lightsr x{scale}": enlarged,
     }
     inverted = image.photometric == "MONOCHROME1"
-    shown = {name: _shade(plane, low, high, inverted) for name, plane in planes.items()}
-    top, left = busiest(image.plane(), DETAIL_PX)
-    part = tuple(slice(scale * start, scale * (start + DETAIL_PX)) for start in (top, left))
-    whole = {name: _magnify(picture, -(-MIN_PANEL_PX // min(picture.shape[:2]))) for name, picture in shown.items()}
+    shown = {name: shade(plane, low, high, inverted=inverted) for name, plane in planes.items()}
+    top, left = (scale * start for start in busiest(image.plane(), DETAIL_PX))
+    return side_by_side(shown, top, left, scale * DETAIL_PX)
+
+
+def side_by_side(shown: Mapping[str, NDArray[np.uint8]], top: int, left: int, side: int) -> NDArray[np.uint8]:
+    """Pictures of one size beside each other, and below them a detail of each, magnified.
+
+    Parameters
+    ----------
+    shown : mapping of ndarray, shape (h, w, 3), uint8
+        By caption. Large ones are shown reduced; their details are not.
+    top, left, side : int
+        The detail, pixels.
+
+    Returns
+    -------
+    ndarray, shape (rows, columns, 3), uint8
+    """
+    whole = {name: _fit(picture) for name, picture in shown.items()}
     width = next(iter(whole.values())).shape[1]
-    detail = {f"{name}, detail": picture[part] for name, picture in shown.items()}
+    detail = {f"{name}, detail": picture[top : top + side, left : left + side] for name, picture in shown.items()}
     detail = {name: _magnify(picture, max(1, width // picture.shape[1])) for name, picture in detail.items()}
     return np.concatenate([_strip(whole, width), _strip(detail, width)])
+
+
+def _fit(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Magnified to `MIN_PANEL_PX` or more, or, from twice that on, reduced by the mean of pixels."""
+    side = min(picture.shape[:2])
+    factor = side // MIN_PANEL_PX
+    if factor < 2:
+        return _magnify(picture, -(-MIN_PANEL_PX // side))
+    rows, columns = (n // factor for n in picture.shape[:2])
+    blocks = picture[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor, 3)
+    reduced: NDArray[np.uint8] = np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
+    return reduced
 
 
 def window(image: Image) -> tuple[float, float]:
@@ -192,8 +222,8 @@ def _bicubic(image: Image, scale: int) -> NDArray[Any]:
     return np.stack([interpolate(image.pixels[..., channel], scale) for channel in range(3)], axis=-1)
 
 
-def _shade(plane: NDArray[Any], low: float, high: float, inverted: bool) -> NDArray[np.uint8]:
-    """Map [low, high] to 0..255 RGB."""
+def shade(plane: NDArray[Any], low: float, high: float, *, inverted: bool = False) -> NDArray[np.uint8]:
+    """Map [low, high] to 0..255 RGB, or to 255..0 if `inverted`."""
     share = np.clip((plane.astype(np.float64) - low) / max(high - low, 1e-9), 0.0, 1.0)
     levels = np.rint(255 * (1 - share if inverted else share)).astype(np.uint8)
     return levels if levels.ndim == 3 else levels[..., None].repeat(3, -1)

@@ -122,6 +122,13 @@ def transfer_syntax(path: Path) -> str:
     return found[0]
 
 
+def _syntax_for_pydicom(path: Path) -> str:
+    """Transfer syntax that pydicom goes by: it also reads file meta information that breaks the rules."""
+    from pydicom.filereader import read_file_meta_info
+
+    return str(read_file_meta_info(path).get("TransferSyntaxUID", ""))
+
+
 def read(path: Path) -> Image:
     """Read a DICOM file.
 
@@ -145,6 +152,8 @@ def read(path: Path) -> Image:
     syntax = transfer_syntax(path)
     try:
         with silenced():
+            if syntax != _syntax_for_pydicom(path):
+                raise ImageError(f"{path}: its file meta information can be read in two ways; nothing was read from it")
             if syntax not in TRANSFER_SYNTAXES:
                 raise ImageError(
                     f"{path}: transfer syntax {_syntax_name(syntax)}; uncompressed pixels are allowed "

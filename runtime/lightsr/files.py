@@ -146,7 +146,7 @@ def new_file(path: Path, *, overwrite: bool = False, permissions: int = 0o666) -
     except FileExistsError as error:
         raise OutputError(f"{path}: exists; --force overwrites it") from error
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror or type(error).__name__}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -18,6 +18,9 @@ STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 """Operator domains that a lightsr model may use: the standard's own, nothing else."""
 
 MAX_SUBGRAPH_DEPTH = 4
+
+MAX_TENSOR_VALUES = 2**40
+"""Far more than a file of any size that is read could hold."""
 """Levels of nested graphs that are followed."""
 
 # Field numbers of onnx.proto3.
@@ -25,6 +28,7 @@ _MODEL_GRAPH, _MODEL_OPSET, _MODEL_METADATA, _MODEL_FUNCTIONS = 7, 8, 14, 25
 _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
 _NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
 _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11
+_ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES = 22, 23
 _TENSOR_DIMS, _TENSOR_EXTERNAL, _TENSOR_LOCATION = 1, 13, 14
 _OPSET_DOMAIN, _OPSET_VERSION = 1, 2
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
@@ -133,6 +137,8 @@ class _Scan:
                 self.tensor(_message(value))
             elif number in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
                 self.graph(_message(value), depth + 1)
+            elif number in (_ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES):
+                raise ModelError("holds sparse tensors; they are not allowed")
 
     def tensor(self, message: memoryview) -> None:
         count = 1
@@ -143,6 +149,8 @@ class _Scan:
                 sizes = [value] if isinstance(value, int) else list(_varints(value))
                 for size in sizes:
                     count *= size
+                    if count > MAX_TENSOR_VALUES:
+                        raise ModelError("holds a tensor of impossible size")
         self.stored_values += count
 
 

@@ -22,6 +22,9 @@ RANGE_PERCENTILES = (0.1, 99.9)
 RANGE_SAMPLES = 1_000_000
 """About so many pixels of a large picture, evenly spread, tell its percentiles."""
 
+MAX_FLOAT = 1e30
+"""Largest value of a float picture; beyond it, sums inside a network could overflow."""
+
 DTYPES = ("uint8", "uint16", "int16", "float32")
 """Types that an `Upscaler` takes and returns."""
 
@@ -42,7 +45,7 @@ class IntensityMap:
 
     @classmethod
     def of(cls, picture: NDArray[Any]) -> "IntensityMap":
-        """Map of nearly the lowest value to 0 and of nearly the highest to 1 (`RANGE_PERCENTILES`); of a flat one, to 0.
+        """Map of nearly the lowest value to 0 and of nearly the highest to 1 (`RANGE_PERCENTILES`).
 
         A few values far out, be it metal or a defect, then stay outside [0, 1] instead of
         taking the integers from everything else.
@@ -159,8 +162,10 @@ class Upscaler:
         if image.dtype.name not in DTYPES:
             raise ImageError(f"array of {image.dtype.name}; {', '.join(DTYPES)} are allowed")
         integer = image.dtype.kind in "iu"
-        if not integer and not np.isfinite(image).all():
-            raise ImageError("array holds NaN or infinity; finite values are allowed; mask them first")
+        if not integer and not (np.abs(image) <= MAX_FLOAT).all():
+            raise ImageError(
+                f"array holds NaN, infinity or values beyond {MAX_FLOAT:g}; smaller ones are allowed; mask these first"
+            )
         if integer:
             limits = np.iinfo(image.dtype)
             low, high = value_range or (limits.min, limits.max)

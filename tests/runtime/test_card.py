@@ -53,6 +53,12 @@ def test_no_card() -> None:
         ("golden", {"seed": 1, "shape": [4, 4]}, "no golden"),
         ("golden", {"seed": 1, "shape": [10**9, 4], "digest": "a"}, "golden rows"),
         ("golden", [], "incomplete or damaged"),
+        ("name", "../../evil", "letters, digits"),
+        ("name", "a" * 33, "letters, digits"),
+        ("name", "a\n", "letters, digits"),
+        ("degradations", ["a\x1b[31m"], "not printable"),
+        ("float_parts", ["a" * 1000], "longer than 32"),
+        ("metrics", {"a": float("nan")}, "its card is damaged"),
     ],
 )
 def test_a_wrong_card_is_refused(key: str, value: object, message: str) -> None:

@@ -256,3 +256,10 @@ def test_being_ended_leaves_no_half_file(number: int, tmp_path: Path) -> None:
     done = list(out.iterdir())
     assert 0 < len(done) < 40
     assert all(not path.name.startswith(".") and raster.read(path).size == (1200, 1200) for path in done)
+
+
+def test_the_demo_has_no_choice_of_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--demo", str(tmp_path / "demo"), "--model", "nonsense"])
+    assert stop.value.code == 2
+    assert "do not go with it" in capsys.readouterr().err

@@ -1,4 +1,5 @@
 import random
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +272,20 @@ def test_a_file_much_longer_than_its_pixels_is_not_read_whole(tmp_path: Path) ->
     before = memory.peak_mib()
     assert "2048 MiB for 0 MiB of pixels; at most 64 MiB beside them are allowed" in refusal_of(path)
     assert memory.peak_mib() < before + 50
+
+
+def test_file_meta_information_that_readers_understand_differently_is_refused(tmp_path: Path) -> None:
+    """In implicit VR, which pydicom guesses, a value can look like an explicit transfer syntax."""
+
+    def implicit(element: int, value: bytes) -> bytes:
+        return struct.pack("<HHI", 2, element, len(value)) + value
+
+    path = save(a_dataset(), tmp_path / "a.dcm")
+    content = path.read_bytes()
+    body = content[144 + int.from_bytes(content[140:144], "little") :]
+    plain = b"1.2.840.10008.1.2.1\0"
+    decoy = b"UI\x02\x00\0\0" + b"\x02\x00\x10\x00UI" + struct.pack("<H", len(plain)) + plain
+    meta = implicit(2, decoy) + implicit(0x10, b"1.2.840.10008.1.2.1.99")
+    path.write_bytes(content[:132] + implicit(0, struct.pack("<I", len(meta))) + meta + body)
+    message = refusal_of(path)
+    assert "transfer syntax" in message or "two ways" in message or "damaged" in message

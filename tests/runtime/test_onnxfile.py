@@ -1,3 +1,4 @@
+import time
 from importlib import resources
 
 import onnx
@@ -49,6 +50,24 @@ def test_external_data_is_refused() -> None:
     tensor.external_data.add(key="location", value="/etc/passwd")
     model.graph.initializer.append(tensor)
     with pytest.raises(ModelError, match="external data"):
+        onnxfile.inspect(model.SerializeToString())
+
+
+def test_an_impossible_tensor_is_refused_at_once() -> None:
+    model = tiny_graph()
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2**62] * 60_000)
+    model.graph.initializer.append(tensor)
+    started = time.perf_counter()
+    with pytest.raises(ModelError, match="impossible size"):
+        onnxfile.inspect(model.SerializeToString())
+    assert time.perf_counter() - started < 1
+
+
+def test_sparse_values_in_attributes_are_refused() -> None:
+    model = tiny_graph()
+    attribute = model.graph.node[0].attribute.add(name="sparse_value", type=onnx.AttributeProto.SPARSE_TENSOR)
+    attribute.sparse_tensor.values.CopyFrom(TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1]))
+    with pytest.raises(ModelError, match="sparse"):
         onnxfile.inspect(model.SerializeToString())
 
 

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,6 +43,34 @@ def complain(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("lightsr-train: ")
     return error
+
+
+def test_a_file_in_place_of_the_run_folder(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.toml").write_text(SMALL)
+    (tmp_path / "file").touch()
+    arguments = ["--config", str(tmp_path / "c.toml"), "--data", str(images), "--out", str(tmp_path / "file")]
+    assert "file: cannot be made: File exists; --out takes a folder" in complain(capsys, arguments)
+
+
+def test_a_refused_resume_changes_nothing(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.toml").write_text(SMALL.replace("steps = 100000", "steps = 2"))
+    run = tmp_path / "run"
+    arguments = ["--config", str(tmp_path / "c.toml"), "--out", str(run), "--data"]
+    assert main([*arguments, str(images)]) == 0
+    other = tmp_path / "other"
+    shutil.copytree(images / "a", other / "x")
+    shutil.copytree(images / "b", other / "y")
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    assert "other settings or data" in complain(capsys, [*arguments, str(other), "--resume"])
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_names_that_would_leave_the_folder_are_refused(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "c.toml").write_text(SMALL.replace('"small"', '"../../evil"'))
+    arguments = ["--config", str(tmp_path / "c.toml"), "--data", str(images), "--out", str(tmp_path / "run")]
+    assert "letters, digits" in complain(capsys, arguments)
 
 
 def test_mistakes_get_one_line(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,35 @@ def test_no_patient_is_on_both_sides(folder: Path) -> None:
     again = data.hold_back(reversed(pairs), 0.1)[1]
     assert {pair.path for pair in again} == {pair.path for pair in held_back}
     assert data.hold_back(pairs, 0.0)[1] == []
+
+
+def test_no_modality_is_left_without_patients(folder: Path) -> None:
+    """A patient of several modalities is held back in all of them."""
+    everybody = data.load([folder], 2, min_side_px=16).pairs
+    by_modality = {m: [p for p in everybody if p.origin.modality == m] for m in ("CT", "MR")}
+    shared = [
+        dataclasses.replace(pair, origin=dataclasses.replace(pair.origin, subject=f"s{i % 2}"))
+        for modality in by_modality.values()
+        for i, pair in enumerate(modality)
+    ]
+    for share in (0.1, 0.5, 0.9):
+        training, held_back = data.hold_back(shared, share)
+        assert {pair.origin.modality for pair in training} == {"CT", "MR"}
+        assert not {p.origin.subject for p in training} & {p.origin.subject for p in held_back}
+    # x alone has CT, y alone has US, both have MR: holding back each in its turn would empty MR
+    chain = [
+        dataclasses.replace(everybody[0], origin=dataclasses.replace(everybody[0].origin, subject=s, modality=m))
+        for s, m in (("x", "CT"), ("z", "CT"), ("y", "US"), ("z", "US"), ("x", "MR"), ("y", "MR"))
+    ]
+    for share in (0.3, 0.6, 0.9):
+        training, _ = data.hold_back(chain, share)
+        assert {pair.origin.modality for pair in training} == {"CT", "MR", "US"}
+
+
+def test_a_manifest_that_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "manifest.csv").write_bytes(b"path,source\nCT/p0/0.png,Universit\xe4t\n")
+    with pytest.raises(DataError, match=r"manifest\.csv: no table in UTF-8"):
+        data.load([folder], 2, min_side_px=16)
 
 
 def test_patches_match_weigh_alike_and_repeat(folder: Path) -> None:

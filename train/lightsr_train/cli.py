@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from lightsr import __version__
 from lightsr.errors import LightsrError
 
-from lightsr_train.settings import RunConfig, SettingsError, from_file, from_preset
+if TYPE_CHECKING:
+    from lightsr_train.settings import RunConfig
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,10 +39,16 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--patch", type=int, metavar="PX", help="side of a low-resolution training patch")
     p.add_argument("--init", type=Path, metavar="FILE", help="start from the weights of this checkpoint")
     p.add_argument("--resume", action="store_true", help="go on with the run in RUN")
-    p.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
+    p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all)")
     p.add_argument("--debug", action="store_true", help="show tracebacks")
     p.add_argument("--version", action="version", version=f"lightsr-train {__version__}")
     return p
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}': a whole number above 0 is needed")
+    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,9 +67,19 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"lightsr-train: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if arguments.debug:
+            raise
+        print(f"lightsr-train: {error.name} is not installed; pip install 'lightsr[train]'", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # while the images are read; later the loop stops between two steps
+        print("lightsr-train: stopped before the first step; nothing was written", file=sys.stderr)
+        return 130
 
 
-def _config(arguments: argparse.Namespace) -> RunConfig:
+def _config(arguments: argparse.Namespace) -> "RunConfig":
+    from lightsr_train.settings import SettingsError, from_file, from_preset
+
     if arguments.config:
         config = from_file(arguments.config)
     else:
@@ -80,10 +98,11 @@ def _config(arguments: argparse.Namespace) -> RunConfig:
 
 def _train(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
-    import torch  # after the arguments are known to be right: torch takes seconds to load
+    import torch
 
     from lightsr_train import checkpoint, data
     from lightsr_train.networks import parameter_count
+    from lightsr_train.settings import SettingsError
     from lightsr_train.training import STATE_FILE, Progress, Trainer
 
     if arguments.threads:

@@ -117,15 +117,24 @@ def image_files(folder: Path) -> Iterator[Path]:
 
 
 def read_manifest(folder: Path) -> dict[Path, dict[str, str]]:
-    """Rows of the `MANIFEST` in `folder` or the two folders above it, by resolved path."""
+    """Rows of the `MANIFEST` in `folder` or the two folders above it, by resolved path.
+
+    Raises
+    ------
+    DataError
+        There is one that cannot be read.
+    """
     for home in (folder, *list(folder.resolve().parents)[:2]):
         table = home / MANIFEST
         if table.is_file():
-            with table.open(newline="", encoding="utf-8") as file:
-                rows = csv.DictReader(file)
-                if "path" not in (rows.fieldnames or ()):
-                    return {}
-                return {(home / row["path"]).resolve(): row for row in rows}
+            try:
+                with table.open(newline="", encoding="utf-8") as file:
+                    rows = csv.DictReader(file)
+                    if "path" not in (rows.fieldnames or ()):
+                        return {}
+                    return {(home / row["path"]).resolve(): row for row in rows if row["path"]}
+            except (OSError, ValueError, csv.Error) as error:
+                raise DataError(f"{table}: no table in UTF-8 ({type(error).__name__}); mend or remove it") from error
     return {}
 
 
@@ -223,7 +232,10 @@ def hold_back(pairs: Iterable[Pair], share: float) -> tuple[list[Pair], list[Pai
     held: set[str] = set()
     for subjects in by_modality.values():
         count = min(len(subjects) - 1, max(1, round(share * len(subjects)))) if share else 0
-        held.update(sorted(subjects, key=digest)[:count])
+        for subject in sorted(subjects, key=digest)[:count]:
+            # One patient may be in several modalities; none of these may be left without anybody.
+            if not any(images.keys() <= held | {subject} for images in by_modality.values()):
+                held.add(subject)
     training = [p for s in by_modality.values() for k, ps in s.items() if k not in held for p in ps]
     validation = [p for s in by_modality.values() for k, ps in s.items() if k in held for p in ps]
     return training, validation

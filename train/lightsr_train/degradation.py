@@ -17,6 +17,15 @@ GAUSSIAN_SIGMA = 0.5
 
 JPEG_QUALITY = 75
 
+DESCRIPTIONS: dict[Degradation, str] = {
+    "bicubic": "antialiased bicubic reduction",
+    "area": "the mean over each low-resolution pixel",
+    "gaussian": f"Gaussian blur, sigma {GAUSSIAN_SIGMA:g} low-resolution pixels, and sampling",
+    "kspace": "a crop of the Fourier transform of the mirrored picture",
+    "jpeg": f"antialiased bicubic reduction and JPEG of quality {JPEG_QUALITY} (deeper pictures mapped to 8 bits)",
+}
+"""Each in a few words."""
+
 
 def degrade(high: NDArray[Any], scale: int, kind: Degradation = "bicubic") -> NDArray[Any]:
     """Reduce a picture and round it to its integer type.
@@ -37,9 +46,16 @@ def degrade(high: NDArray[Any], scale: int, kind: Degradation = "bicubic") -> ND
     -------
     ndarray, shape (h, w), dtype of `high`
 
+    Raises
+    ------
+    ValueError
+        A side is not a multiple of `scale`, or the kind is unknown.
+
     >>> degrade(np.array([[0, 1], [4, 8]], dtype=np.uint8), 2, "area")
     array([[3]], dtype=uint8)
     """
+    if kind not in DESCRIPTIONS:
+        raise ValueError(f"degradation '{kind}': {', '.join(DESCRIPTIONS)} are known")
     low: NDArray[Any]
     if kind == "area":
         rows, columns = high.shape[0] // scale, high.shape[1] // scale

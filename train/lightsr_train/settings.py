@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from lightsr.errors import LightsrError
+from lightsr.card import check_name
+from lightsr.errors import LightsrError, ModelError
 
 from lightsr_train.networks import NETWORKS, PRESETS, NetworkConfig
 
@@ -138,8 +139,13 @@ def from_file(path: Path) -> RunConfig:
     family = content.get("family", "light-dense")
     if family not in NETWORKS:
         raise SettingsError(f"{path}: family '{family}'; {', '.join(NETWORKS)} are allowed")
+    name = str(content.get("name", path.stem))
+    try:
+        check_name(name)
+    except ModelError as error:
+        raise SettingsError(f"{path}: {error}") from error
     return RunConfig(
-        name=str(content.get("name", path.stem)),
+        name=name,
         family=family,
         network=_table(NetworkConfig, content.get("network", {}), path, "network"),
         training=_table(TrainingConfig, content.get("training", {}), path, "training"),

@@ -14,6 +14,8 @@ from typing import Any
 import lightsr
 import numpy as np
 import torch
+from lightsr import files
+from lightsr.errors import OutputError
 from lightsr.resample import interpolate
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -169,9 +171,6 @@ class Trainer:
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=self.settings.learning_rate)
         self.step = 0
         self.gain_db: dict[str, float] = {}
-        run.mkdir(parents=True, exist_ok=True)
-        folders = json.dumps([str(folder.resolve()) for folder in config.data])
-        (run / checkpoint.FOLDERS_FILE).write_text(folders, encoding="utf-8")
 
     def resume(self) -> None:
         """Continue from the run folder's last state.
@@ -201,6 +200,7 @@ class Trainer:
         bool
             Whether the last step was reached.
         """
+        self._open_run()
         settings = self.settings
         started, first = time.monotonic(), self.step
         losses: list[float] = []
@@ -222,6 +222,16 @@ class Trainer:
                 losses.clear()
         self.save()
         return self.step >= settings.steps
+
+    def _open_run(self) -> None:
+        """Make the run folder, and note where the images are, for the export."""
+        try:
+            self.run.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.run}: cannot be made: {error.strerror}; --out takes a folder") from error
+        folders = json.dumps([str(folder.resolve()) for folder in self.config.data])
+        with files.new_file(self.run / checkpoint.FOLDERS_FILE, overwrite=True) as file:
+            file.write(folders.encode())
 
     def _optimise(self) -> float:
         settings = self.settings
