@@ -1,6 +1,5 @@
 """Arrays in, larger arrays out."""
 
-import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +15,8 @@ from lightsr.tiling import TilePlan
 TILE_PX = 256
 """Default side of a tile's core, low-resolution pixels."""
 
-RANGE_PERCENTILES = (0.1, 99.9)
-"""Percentiles of a picture that `IntensityMap` puts at 0 and 1."""
-
-RANGE_SAMPLES = 1_000_000
-"""About so many pixels of a large picture, evenly spread, tell its percentiles."""
+ASIDE_PX = 4
+"""Pixels at either end of a picture's range that `IntensityMap` leaves aside."""
 
 MAX_FLOAT = 1e30
 """Largest value of a float picture; beyond it, sums inside a network could overflow."""
@@ -45,16 +41,18 @@ class IntensityMap:
 
     @classmethod
     def of(cls, picture: NDArray[Any]) -> "IntensityMap":
-        """Map of nearly the lowest value to 0 and of nearly the highest to 1 (`RANGE_PERCENTILES`).
+        """Map of the lowest value to 0 and of the highest to 1, a few pixels at both ends left aside.
 
-        A few values far out, be it metal or a defect, then stay outside [0, 1] instead of
-        taking the integers from everything else.
+        A defective pixel far out then does not take the integers from all the others, and
+        what is larger, be it a needle in a dark picture, still counts.
         """
-        step = max(1, math.isqrt(picture.size // RANGE_SAMPLES))
-        low, high = (float(value) for value in np.percentile(picture[::step, ::step], RANGE_PERCENTILES))
-        if high <= low:
+        aside = ASIDE_PX if picture.size > 2 * ASIDE_PX else 0
+        last = picture.size - 1 - aside
+        ordered = np.partition(picture, (aside, last), axis=None)
+        low, high = float(ordered[aside]), float(ordered[last])
+        if low == high:
             low, high = float(picture.min()), float(picture.max())
-        return cls(low, high - low if high > low else 1.0)
+        return cls(low, high - low or 1.0)
 
 
 def load(
