@@ -2,17 +2,19 @@
 
 import argparse
 import dataclasses
-import json
 import logging
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from lightsr import __version__, files
-from lightsr.card import Precision
-from lightsr.errors import LightsrError
+from lightsr.errors import LightsrError, OutputError
+
+if TYPE_CHECKING:
+    from lightsr_bench.networks import Network
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,22 +23,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--version", action="version", version=f"lightsr-bench {__version__}")
     commands = p.add_subparsers(dest="command", required=True)
     _add_device(commands)
-    q = commands.add_parser("quality", help="PSNR and SSIM on real images")
-    q.add_argument("models", nargs="*", metavar="MODEL", help="bundled name or .onnx file (default: all bundled)")
-    q.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images")
-    q.add_argument("--scale", type=int, choices=(2, 3, 4, 8), default=2, help="enlargement (default 2)")
-    q.add_argument(
-        "--degradation",
-        choices=("bicubic", "area"),
-        default="bicubic",
-        help="how the input is made (default bicubic)",
-    )
-    q.add_argument("--by-source", action="store_true", help="a second table, per source")
-    q.add_argument("--limit", type=int, metavar="N", help="only about N images, spread evenly")
-    q.add_argument("--threads", type=int, metavar="N", help="CPU threads of the models (default all)")
-    q.add_argument("--json", type=Path, metavar="FILE", help="every score, to a file")
-    q.add_argument("--force", action="store_true", help="overwrite FILE")
-    q.add_argument("--debug", action="store_true", help="show tracebacks")
+    _add_quality(commands)
+    _add_compare(commands)
     return p
 
 
@@ -59,7 +47,54 @@ def _add_device(commands: Any) -> None:
     d.add_argument("--rounds", type=_positive, default=3, metavar="N", help="processes a network (default 3)")
     d.add_argument("--seconds", type=float, default=1.0, metavar="S", help="least duration of a round (default 1)")
     d.add_argument("--limit", metavar="memory=256M,cpus=1", help="imitate a smaller machine")
+    d.add_argument(
+        "--emulate",
+        metavar="CPU",
+        help="run on an emulated Arm processor (cortex-a53, cortex-a72, cortex-a76): are the results right there, "
+        "how much memory, how many instructions; no times",
+    )
     _add_output(d)
+
+
+def _add_compare(commands: Any) -> None:
+    c = commands.add_parser(
+        "compare",
+        help="results beside each other",
+        description="Put results of several targets and models into one Markdown page and one figure.",
+    )
+    c.add_argument("results", nargs="+", type=Path, metavar="FILE.json", help="of device and quality --json")
+    c.add_argument("--markdown", type=Path, metavar="FILE.md", help="the page (default: standard output)")
+    c.add_argument("--figure", type=Path, metavar="FILE.png", help="latency and memory against PSNR")
+    c.add_argument("--force", action="store_true", help="overwrite files")
+    c.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def _add_quality(commands: Any) -> None:
+    q = commands.add_parser(
+        "quality",
+        help="PSNR and SSIM on real images",
+        description="Measure how close networks come to real images whose resolution was reduced, "
+        "beside interpolation. --json and --pictures write files, everything else goes to the terminal.",
+    )
+    q.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="bundled name, .onnx or .pb file, or a folder of them (default: all bundled at the scale)",
+    )
+    q.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images")
+    q.add_argument("--scale", type=int, choices=(2, 3, 4, 8), default=2, help="enlargement (default 2)")
+    q.add_argument(
+        "--degradation",
+        choices=("bicubic", "area", "gaussian", "kspace", "jpeg"),
+        default="bicubic",
+        help="how the input is made (default bicubic)",
+    )
+    q.add_argument("--by-source", action="store_true", help="a second table, per source")
+    q.add_argument("--pictures", type=Path, metavar="DIR", help="the worst and the median image of every modality")
+    q.add_argument("--limit", type=_positive, metavar="N", help="only about N images, spread evenly")
+    q.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the networks (default all)")
+    _add_output(q)
 
 
 def _add_output(p: argparse.ArgumentParser) -> None:
@@ -89,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments.argv = argv
     logging.basicConfig(format="lightsr-bench: %(message)s", level=logging.WARNING)
     try:
-        return {"device": _device, "quality": _quality}[arguments.command](arguments)
+        return {"device": _device, "quality": _quality, "compare": _compare}[arguments.command](arguments)
     except LightsrError as error:
         if arguments.debug:
             raise
@@ -114,6 +149,8 @@ def _device(arguments: argparse.Namespace) -> int:
             for model in arguments.models
         ]
         found = networks.find(models, scale=arguments.scale)
+        if arguments.emulate:
+            return _emulate(arguments, found)
         found = [dataclasses.replace(n, random_weights=n.path.is_relative_to(folder)) for n in found]
         threads = device.thread_counts(arguments.threads, device.cpus_under(limited))
         options = {"sizes_px": arguments.size, "rounds": arguments.rounds, "seconds": arguments.seconds}
@@ -138,6 +175,27 @@ def _device(arguments: argparse.Namespace) -> int:
     return 3 if report.failed else 0
 
 
+def _emulate(arguments: argparse.Namespace, found: "Sequence[Network]") -> int:
+    from lightsr_bench import documents, emulation, emulator
+
+    processor = emulator.find(arguments.emulate)
+    rows: list[emulation.EmulatedRow] = []
+    interrupted = False
+    try:
+        rows.extend(emulation.emulate([(n.name, n.path) for n in found], processor, progress=_progress))
+    except KeyboardInterrupt:
+        interrupted = True
+    _progress("")
+    content = emulation.document(rows, processor, arguments.argv, interrupted=interrupted)
+    print(emulation.section(content))
+    if arguments.json:
+        with files.new_file(arguments.json, overwrite=arguments.force) as file:
+            file.write(documents.dumps(content))
+    if interrupted:
+        raise KeyboardInterrupt
+    return 3 if any(row.error or not row.agrees for row in rows) else 0
+
+
 def _progress(text: str) -> None:
     """Show what is being done, on a terminal only; an empty text wipes it."""
     if sys.stderr.isatty():
@@ -145,43 +203,63 @@ def _progress(text: str) -> None:
 
 
 def _quality(arguments: argparse.Namespace) -> int:
-    from lightsr.upscaler import load
+    from lightsr.model import available_cpus
 
-    from lightsr_bench import quality
+    from lightsr_bench import documents, methods, pictures, quality_report, scoring
 
-    scale, threads = arguments.scale, arguments.threads
+    if arguments.json and not arguments.json.parent.is_dir():
+        raise OutputError(f"{arguments.json}: cannot be written: there is no such folder")
     if arguments.json and not arguments.force:
         files.refuse_existing([arguments.json])
-    methods = quality.interpolations(scale)
-    for name in arguments.models or ["tiny"]:
-        precisions = ("int8",) if name.endswith(".onnx") else get_args(Precision)
-        for precision in precisions:
-            upscaler = load(name, scale=scale, precision=precision, threads=threads)
-            if upscaler.scale != scale:
-                raise LightsrError(f"{name}: enlarges by {upscaler.scale}; --scale {scale} was asked for")
-            label = Path(name).stem if name.endswith(".onnx") else f"lightsr {name} {precision}"
-            methods[label] = quality.model_method(upscaler)
-    scores: list[quality.Score] = []
-    for score in quality.measure(
-        arguments.data, methods, scale=scale, degradation=arguments.degradation, limit=arguments.limit
-    ):
-        if sys.stderr.isatty() and (not scores or scores[-1].path != score.path):
-            print(f"\r\x1b[K{score.path}", end="", file=sys.stderr, flush=True)
-        scores.append(score)
-    if sys.stderr.isatty():
-        print("\r\x1b[K", end="", file=sys.stderr)
-    images = len({score.path for score in scores})
-    print(
-        f"x{scale}, {images} images, degradation {arguments.degradation}, "
-        f"border {scale + 2} px cropped, data ranges: CT in HU, MR 0 to its 99.9th percentile, 8-bit 0 to 255\n"
+    if arguments.pictures:
+        pictures.prepare(arguments.pictures, overwrite=arguments.force)
+    selection = methods.select(arguments.models, scale=arguments.scale, threads=arguments.threads or available_cpus())
+    report = scoring.measure(
+        arguments.data,
+        selection,
+        scale=arguments.scale,
+        degradation=arguments.degradation,
+        limit=arguments.limit,
+        progress=_progress,
     )
-    print(quality.table(quality.summarise(scores)))
-    if arguments.by_source:
-        print("\n" + quality.table(quality.summarise(scores, by_source=True)))
-    if arguments.json:
-        content = json.dumps([dataclasses.asdict(score) for score in scores], indent=0)
-        with files.new_file(arguments.json, overwrite=arguments.force) as file:
-            file.write(content.encode())
+    _progress("")
+    if report.images:
+        print(quality_report.text(report, by_source=arguments.by_source))
+        if arguments.json:
+            with files.new_file(arguments.json, overwrite=arguments.force) as file:
+                file.write(documents.dumps(quality_report.document(report, arguments.argv)))
+    if report.interrupted:
+        raise KeyboardInterrupt
+    if arguments.pictures:
+        pictures.draw(arguments.pictures, arguments.data, report, selection, overwrite=arguments.force)
+    return 3 if report.failures else 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    import os
+
+    from lightsr_bench import compare, figure
+
+    targets = [path for path in (arguments.markdown, arguments.figure) if path]
+    if not arguments.force:
+        files.refuse_existing(targets)
+    comparison = compare.load(arguments.results)
+    if arguments.figure:
+        drawn = figure.draw(comparison)
+        if drawn is None:
+            raise LightsrError("no network with both quality and latency among these results; nothing to draw")
+        with files.new_file(arguments.figure, overwrite=arguments.force) as file:
+            file.write(drawn)
+    address = ""
+    if arguments.figure:
+        home = arguments.markdown.parent if arguments.markdown else Path()
+        address = Path(os.path.relpath(arguments.figure, home)).as_posix()
+    page = compare.markdown(comparison, figure=address)
+    if arguments.markdown:
+        with files.new_file(arguments.markdown, overwrite=arguments.force) as file:
+            file.write(page.encode())
+    else:
+        print(page, end="")
     return 0
 
 

@@ -111,7 +111,7 @@ def document(report: Report, arguments: Sequence[str], protocol: dict[str, Any])
             for name, entry in report.costs.items()
         ],
         "rows": [asdict(row) for row in report.rows],
-        "failures": report.failures,
+        "failures": {name: documents.public(reason) for name, reason in report.failures.items()},
     }
     start = documents.new("device", arguments, interrupted=report.interrupted)
     return start | {key: documents.rounded(value) for key, value in content.items()}

@@ -52,6 +52,15 @@ def _shown(argument: str) -> str:
     return shlex.quote(argument)
 
 
+def public(text: str) -> str:
+    """A message with the folders of `FOLDER_VARIABLES` named by these."""
+    for variable in FOLDER_VARIABLES:
+        folder = os.environ.get(variable)
+        if folder:
+            text = text.replace(str(Path(folder).resolve()), f"${variable}").replace(folder, f"${variable}")
+    return text
+
+
 def new(kind: Kind, arguments: Sequence[str], *, interrupted: bool = False) -> dict[str, Any]:
     """What every result file begins with."""
     return {

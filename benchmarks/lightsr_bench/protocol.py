@@ -36,6 +36,14 @@ similarity", IEEE Trans. Image Processing 13(4), 2004.
 """
 
 
+RANGES = (
+    f"CT soft tissue {SOFT_TISSUE_HU[0]:g} to {SOFT_TISSUE_HU[1]:g} HU, CT lung {LUNG_HU[0]:g} to {LUNG_HU[1]:g} HU, "
+    f"clipped to these; MR 0 to the {MR_PERCENTILE:g}th percentile of the image; others 0 to 255, "
+    "those with larger values as MR"
+)
+"""The data ranges in words."""
+
+
 @dataclass(frozen=True)
 class Range:
     """A data range in which an image is judged.
@@ -77,9 +85,24 @@ def to_unit(stored: NDArray[Any], image: Image, modality: str) -> NDArray[np.flo
     return values * float(getattr(image.header, "RescaleSlope", 1.0)) + float(intercept)
 
 
+def border_px(scale: int) -> int:
+    """Width of the border that is not judged."""
+    return scale + 2
+
+
+def least_side_px(scale: int) -> int:
+    """Least side of an image that can be judged.
+
+    >>> least_side_px(2), least_side_px(8)
+    (24, 48)
+    """
+    needed = SSIM_WINDOW_PX + 2 * border_px(scale)
+    return -(-needed // CROP_MULTIPLE) * CROP_MULTIPLE
+
+
 def crop_border(picture: NDArray[Any], scale: int) -> NDArray[Any]:
-    """Without scale + 2 pixels on each side."""
-    margin = scale + 2
+    """Without `border_px` on each side."""
+    margin = border_px(scale)
     return picture[margin:-margin, margin:-margin]
 
 

@@ -1,28 +1,15 @@
-"""Quality on real images: PSNR and SSIM per modality and source, beside interpolation."""
+"""Quality on real images: scores, and their summaries per modality and source."""
 
-import logging
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, get_args
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from lightsr import Upscaler, files
-from lightsr.errors import LightsrError
-from lightsr.resample import Interpolation, interpolate
-from lightsr_train.data import DataError, image_files, modality_and_source, read_manifest
-from lightsr_train.degradation import Degradation, crop_to_multiple, degrade
-from numpy.typing import NDArray
 
-from lightsr_bench import protocol
+from lightsr_bench.methods import BASELINE, Failure, by_method
 
-logger = logging.getLogger(__name__)
-
-BASELINE = "bicubic"
-"""Method that the others are compared to."""
-
-Method = Callable[[NDArray[Any]], NDArray[Any]]
-"""Low-resolution stored values (h, w) to high-resolution ones of the same dtype."""
+CONFIDENCE = 0.95
+"""Of the intervals."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +23,8 @@ class Score:
         Collection.
     path : str
         Relative to the folder that was measured.
+    patient : str
+        Tells patients apart without naming them.
     method : str
     psnr_db : float
     ssim : float
@@ -48,6 +37,7 @@ class Score:
     range: str
     source: str
     path: str
+    patient: str
     method: str
     psnr_db: float
     ssim: float
@@ -63,172 +53,126 @@ class Summary:
     ----------
     group : str
     method : str
-    images : int
+    images, patients : int
     psnr_db, ssim, rmse : float
-        Means.
+        Means over the images.
     gain_db : float
         Mean of the paired differences to the baseline.
-    gain_spread_db : float
-        Their standard deviation.
+    interval_db : float or None
+        Half the width of its 95 % interval; None where there is one patient only.
     worst_gain_db : float
+    worst_path : str
     """
 
     group: str
     method: str
     images: int
+    patients: int
     psnr_db: float
     ssim: float
     rmse: float
     gain_db: float
-    gain_spread_db: float
+    interval_db: float | None
     worst_gain_db: float
+    worst_path: str
 
 
-def interpolations(scale: int) -> dict[str, Method]:
-    """Nearest, bilinear and bicubic enlargement."""
-
-    def method(kind: Interpolation) -> Method:
-        def enlarge(low: NDArray[Any]) -> NDArray[Any]:
-            limits = np.iinfo(low.dtype)
-            return np.clip(np.rint(interpolate(low, scale, kind)), limits.min, limits.max).astype(low.dtype)
-
-        return enlarge
-
-    return {kind: method(kind) for kind in get_args(Interpolation)}
+def with_gains(scores: Iterable[Score]) -> list[Score]:
+    """Scores with the gain over the baseline on the same image in the same range."""
+    scores = list(scores)
+    known = {(score.path, score.range): score.psnr_db for score in scores if score.method == BASELINE}
+    return [replace(score, gain_db=score.psnr_db - known[score.path, score.range]) for score in scores]
 
 
-def model_method(upscaler: Upscaler) -> Method:
-    """A model as a method."""
+def half_interval(values: Sequence[float], clusters: Sequence[str]) -> float | None:
+    """Half the width of the 95 % interval of a mean whose values come in clusters.
 
-    def enlarge(low: NDArray[Any]) -> NDArray[Any]:
-        return upscaler(low)
-
-    return enlarge
-
-
-def measure(
-    folder: Path,
-    methods: dict[str, Method],
-    *,
-    scale: int,
-    degradation: Degradation,
-    limit: int | None = None,
-) -> Iterator[Score]:
-    """Score every method on every image below `folder`.
+    Images of one patient resemble each other; each tells less than an image of another
+    patient would. The cluster-robust variance of the mean allows for that.
 
     Parameters
     ----------
-    folder : Path
-        Modality and source come from a manifest, the file, or the folders' names.
-    methods : dict of callable
-        Must hold `BASELINE`.
-    scale : int
-    degradation : {"bicubic", "area"}
-    limit : int, optional
-        Measure only every n-th image, so that about this many remain.
+    values : sequence of float
+    clusters : sequence of str
+        Of each value.
 
-    Yields
-    ------
-    Score
+    Returns
+    -------
+    float or None
+        None for fewer than two clusters.
 
-    Raises
-    ------
-    DataError
-        No such folder, or no image in it.
+    References
+    ----------
+    K.-Y. Liang, S. L. Zeger, "Longitudinal data analysis using generalized linear
+    models", Biometrika 73(1), 1986; with the correction G / (G - 1) and Student's t
+    with G - 1 degrees of freedom for G clusters.
+
+    >>> round(half_interval([1.0, 2.0, 3.0], ["a", "b", "c"]), 3)  # 4.303 * 1 / sqrt(3)
+    2.484
+    >>> half_interval([1.0, 2.0], ["a", "a"]) is None
+    True
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; --data takes a folder of images")
-    manifest = read_manifest(folder)
-    paths = list(image_files(folder))
-    if limit:
-        paths = paths[:: max(1, len(paths) // limit)]
-    read = 0
-    for path in paths:
-        try:
-            image = files.read(path)
-        except LightsrError as error:
-            logger.warning("skipped: %s", error)
-            continue
-        truth = crop_to_multiple(image.plane(), protocol.CROP_MULTIPLE)
-        if 0 in truth.shape:
-            logger.warning("skipped: %s: smaller than %d pixels a side", path, protocol.CROP_MULTIPLE)
-            continue
-        read += 1
-        row = manifest.get(path.resolve(), {})
-        modality, source = modality_and_source(path, folder, row, image)
-        low = degrade(truth, scale, degradation)
-        unit = {name: protocol.to_unit(enlarge(low), image, modality) for name, enlarge in methods.items()}
-        known = protocol.to_unit(truth, image, modality)
-        for data_range in protocol.ranges(modality, known):
-            yield from _scores(data_range, source, str(path.relative_to(folder)), known, unit, scale)
-    if not read:
-        raise DataError(f"{folder}: no image that can be measured; PNG, JPEG and DICOM are read")
+    from scipy.stats import t
 
-
-def _scores(
-    data_range: protocol.Range,
-    source: str,
-    path: str,
-    truth: NDArray[np.float64],
-    results: dict[str, NDArray[np.float64]],
-    scale: int,
-) -> Iterator[Score]:
-    def prepare(picture: NDArray[np.float64]) -> NDArray[np.float64]:
-        inner = protocol.crop_border(picture, scale)
-        return np.clip(inner, data_range.low, data_range.high) if data_range.clip else inner
-
-    span = data_range.high - data_range.low
-    expected = prepare(truth)
-    prepared = {method: prepare(result) for method, result in results.items()}
-    psnr = {m: protocol.psnr_db(expected, result, data_range=span) for m, result in prepared.items()}
-    for method, result in prepared.items():
-        yield Score(
-            data_range.name,
-            source,
-            path,
-            method,
-            psnr[method],
-            protocol.ssim(expected, result, data_range=span),
-            psnr[method] - psnr[BASELINE],
-            float(np.sqrt(np.mean(np.square(expected - result)))),
-        )
+    mean = float(np.mean(values))
+    sums: dict[str, float] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        sums[cluster] = sums.get(cluster, 0.0) + value - mean
+    count = len(sums)
+    if count < 2:
+        return None
+    variance = count / (count - 1) * math.fsum(part**2 for part in sums.values()) / len(values) ** 2
+    return float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * math.sqrt(variance)
 
 
 def summarise(scores: Iterable[Score], *, by_source: bool = False) -> list[Summary]:
     """Means by data range, or by data range and source, in the order of the methods."""
     groups: dict[tuple[str, str], list[Score]] = {}
+    order: dict[str, int] = {}
     for score in scores:
         group = f"{score.range}, {score.source}" if by_source else score.range
         groups.setdefault((group, score.method), []).append(score)
-    order = {group: i for i, group in enumerate(sorted({group for group, _ in groups}))}
-    summaries = []
-    for (group, method), members in sorted(groups.items(), key=lambda item: order[item[0][0]]):
-        gains = [score.gain_db for score in members]
-        summaries.append(
-            Summary(
-                group,
-                method,
-                len(members),
-                float(np.mean([score.psnr_db for score in members])),
-                float(np.mean([score.ssim for score in members])),
-                float(np.mean([score.rmse for score in members])),
-                float(np.mean(gains)),
-                float(np.std(gains)),
-                min(gains),
-            )
-        )
-    return summaries
+        order.setdefault(score.method, len(order))
+    keys = sorted(groups, key=lambda key: (key[0], order[key[1]]))
+    return [_summary(group, method, groups[group, method]) for group, method in keys]
 
 
-def table(summaries: Iterable[Summary]) -> str:
-    """Markdown table."""
+def _summary(group: str, method: str, scores: list[Score]) -> Summary:
+    gains = [score.gain_db for score in scores]
+    patients = [score.patient for score in scores]
+    worst = min(scores, key=lambda score: score.gain_db)
+    return Summary(
+        group,
+        method,
+        len(scores),
+        len(set(patients)),
+        float(np.mean([score.psnr_db for score in scores])),
+        float(np.mean([score.ssim for score in scores])),
+        float(np.mean([score.rmse for score in scores])),
+        float(np.mean(gains)),
+        half_interval(gains, patients),
+        worst.gain_db,
+        worst.path,
+    )
+
+
+def table(summaries: Iterable[Summary], failures: Iterable[Failure] = ()) -> str:
+    """Markdown table, with a row for every method that failed somewhere."""
     lines = [
-        "| range | method | images | PSNR dB | SSIM | RMSE | over bicubic dB (sd) | worst dB |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| range | method | images | patients | PSNR dB | SSIM | RMSE | over bicubic dB | 95 % interval "
+        "| worst dB | worst image |",
+        "| --- | --- " + "| ---: " * 8 + "| --- |",
     ]
     lines += [
-        f"| {s.group} | {s.method} | {s.images} | {s.psnr_db:.2f} | {s.ssim:.4f} | {s.rmse:.2f} | "
-        f"{s.gain_db:+.2f} ({s.gain_spread_db:.2f}) | {s.worst_gain_db:+.2f} |"
+        f"| {s.group} | {s.method} | {s.images} | {s.patients} | {s.psnr_db:.2f} | {s.ssim:.4f} | {s.rmse:.2f} | "
+        + ("- | - | - | - |" if s.method == BASELINE else _gain_cells(s))
         for s in summaries
     ]
+    lines += [f"| - | {method} | failed: {why} " + "| " * 8 + "|" for method, why in by_method(failures).items()]
     return "\n".join(lines)
+
+
+def _gain_cells(summary: Summary) -> str:
+    gain, half = summary.gain_db, summary.interval_db
+    interval = "-" if half is None else f"{gain - half:+.2f} to {gain + half:+.2f}"
+    return f"{gain:+.2f} | {interval} | {summary.worst_gain_db:+.2f} | {summary.worst_path} |"

@@ -1,0 +1,330 @@
+"""Results of several targets and models beside each other: Markdown tables and a figure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightsr_bench import device_report, documents, emulation, quality, quality_report
+from lightsr_bench.device import Row
+from lightsr_bench.device_report import Report
+from lightsr_bench.documents import DocumentError
+from lightsr_bench.quality import Summary
+
+SHOWN_RANGES = ("CT soft tissue", "MR", "US", "XR")
+"""Data ranges that the main table and the figure show, if there are results in them."""
+
+PREFERRED_SIZE_PX, PREFERRED_THREADS = 256, 1
+"""Where the main table and the figure take latency from, if it was measured there."""
+
+
+@dataclass(frozen=True)
+class QualityRun:
+    """Quality results of one protocol.
+
+    Parameters
+    ----------
+    path : Path
+    command : str
+    scale : int
+    degradation : str
+    protocol : dict
+    summaries : tuple of Summary
+        By data range.
+    by_source : tuple of Summary
+    files : dict of str
+        sha256 of every network's file, by name.
+    failures : tuple of str
+    interrupted : bool
+    """
+
+    path: Path
+    command: str
+    scale: int
+    degradation: str
+    protocol: dict[str, Any]
+    summaries: tuple[Summary, ...]
+    by_source: tuple[Summary, ...]
+    files: dict[str, str]
+    failures: tuple[str, ...]
+    interrupted: bool
+
+    def gain(self, data_range: str, method: str) -> Summary | None:
+        """Summary of a method in a data range."""
+        return next((s for s in self.summaries if (s.group, s.method) == (data_range, method)), None)
+
+
+@dataclass(frozen=True)
+class DeviceRun:
+    """Latency and memory on one target.
+
+    Parameters
+    ----------
+    path : Path
+    command : str
+    report : Report
+    """
+
+    path: Path
+    command: str
+    report: Report
+
+    def row(self, network: str, size_px: int, threads: int, engine: str | None = None) -> Row | None:
+        """Row of a network, in a plain session or OpenCV unless an engine is named."""
+        for row in self.report.rows:
+            if (row.network, row.size_px, row.threads) == (network, size_px, threads) and not row.error:
+                if engine is None and row.engine == "lightsr":
+                    continue
+                if engine in (None, row.engine):
+                    return row
+        return None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Results that may stand beside each other.
+
+    Parameters
+    ----------
+    devices : tuple of DeviceRun
+    qualities : tuple of QualityRun
+    emulations : tuple of dict
+        Documents of emulated targets.
+    size_px, threads : int
+        Where every target was measured, for the main table.
+    """
+
+    devices: tuple[DeviceRun, ...]
+    qualities: tuple[QualityRun, ...]
+    emulations: tuple[dict[str, Any], ...]
+    size_px: int
+    threads: int
+
+
+def load(paths: Sequence[Path]) -> Comparison:
+    """Read result files and check that they may be compared.
+
+    Raises
+    ------
+    DocumentError
+        A file is no result, or two of them differ in what must be equal: the pictures and
+        the protocol of quality, the file behind a network's name, a place where all
+        targets were measured. Also two runs of one target, which did not take turns.
+    """
+    devices: list[DeviceRun] = []
+    qualities: list[QualityRun] = []
+    emulations: list[dict[str, Any]] = []
+    for path in paths:
+        content = documents.read(path)
+        try:
+            if content["kind"] == "device":
+                devices.append(DeviceRun(path, content["command"], device_report.from_document(content)))
+            elif content["kind"] == "quality":
+                qualities.append(_quality_run(path, content))
+            else:
+                emulations.append(content)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DocumentError(f"{path}: incomplete ({type(error).__name__}: {error}); measure again") from error
+    _check_targets(devices)
+    _check_files(devices, qualities)
+    _check_protocols(qualities)
+    size_px, threads = _common_place(devices)
+    return Comparison(tuple(devices), tuple(qualities), tuple(emulations), size_px, threads)
+
+
+def _quality_run(path: Path, content: dict[str, Any]) -> QualityRun:
+    scores = quality_report.from_document(content)
+    protocol = content["protocol"]
+    return QualityRun(
+        path,
+        content["command"],
+        protocol["scale"],
+        protocol["degradation"],
+        protocol,
+        tuple(quality.summarise(scores)),
+        tuple(quality.summarise(scores, by_source=True)),
+        {network["name"]: network["sha256"] for network in content["networks"]},
+        tuple(f"{name}: {reason}" for name, reason in content["failures"].items()),
+        content["interrupted"],
+    )
+
+
+def _check_targets(devices: Sequence[DeviceRun]) -> None:
+    for i, run in enumerate(devices):
+        for other in devices[:i]:
+            if run.report.target.label == other.report.target.label:
+                raise DocumentError(
+                    f"{other.path} and {run.path}: both of {run.report.target.label}; networks of one target are "
+                    "compared within one run, in which they take turns; measure them together"
+                )
+
+
+def _check_files(devices: Sequence[DeviceRun], qualities: Sequence[QualityRun]) -> None:
+    known: dict[str, tuple[str, Path]] = {}
+    for path, files in [
+        *((run.path, {name: entry.sha256 for name, entry in run.report.costs.items()}) for run in devices),
+        *((run.path, run.files) for run in qualities),
+    ]:
+        for name, sha256 in files.items():
+            first, where = known.setdefault(name, (sha256, path))
+            if first != sha256:
+                raise DocumentError(f"{where} and {path}: {name} is not the same file in both; measure again")
+
+
+def _check_protocols(qualities: Sequence[QualityRun]) -> None:
+    """All runs are of the same pictures under the same rules; scale and degradation make tables of their own."""
+    seen: dict[tuple[int, str], QualityRun] = {}
+    for run in qualities:
+        first = qualities[0]
+        free = {"scale", "degradation", "border_px"}
+        differing = sorted(
+            key for key in {*run.protocol, *first.protocol} - free if run.protocol.get(key) != first.protocol.get(key)
+        )
+        if differing:
+            raise DocumentError(f"{first.path} and {run.path}: differ in {', '.join(differing)}; not comparable")
+        twin = seen.setdefault((run.scale, run.degradation), run)
+        if twin is not run:
+            raise DocumentError(
+                f"{twin.path} and {run.path}: both x{run.scale} with degradation {run.degradation}; "
+                "measure the networks together"
+            )
+
+
+def _common_place(devices: Sequence[DeviceRun]) -> tuple[int, int]:
+    places = [{(row.size_px, row.threads) for row in run.report.rows if not row.error} for run in devices]
+    if not places:
+        return PREFERRED_SIZE_PX, PREFERRED_THREADS
+    common = set.intersection(*places)
+    if not common:
+        names = " and ".join(str(run.path) for run in devices)
+        raise DocumentError(f"{names}: no size and number of threads that all were measured at; not comparable")
+    return min(common, key=lambda place: (abs(place[0] - PREFERRED_SIZE_PX), abs(place[1] - PREFERRED_THREADS)))
+
+
+def markdown(comparison: Comparison, *, figure: str = "") -> str:
+    """The page.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    figure : str
+        Address of the figure, from the page.
+
+    Returns
+    -------
+    str
+    """
+    parts = [_introduction(comparison), _targets(comparison)]
+    if figure and comparison.devices and comparison.qualities:
+        parts.append(
+            "## Latency, memory and quality\n\n"
+            f"![PSNR against latency and memory]({figure})\n\n"
+            "Lines are the Pareto fronts: nothing to the left of them is as good."
+        )
+    parts += [_main_table(comparison, run) for run in comparison.qualities if comparison.devices]
+    parts += [_quality_section(run) for run in comparison.qualities]
+    parts += [_device_section(run) for run in comparison.devices]
+    parts += [emulation.section(content) for content in comparison.emulations]
+    return "\n\n".join(parts) + "\n"
+
+
+def _introduction(comparison: Comparison) -> str:
+    commands = [run.command for run in comparison.qualities] + [run.command for run in comparison.devices]
+    commands += [content["command"] for content in comparison.emulations]
+    lines = "\n".join(f"    {command}" for command in commands)
+    return (
+        "# Benchmarks\n\n"
+        "Made by `lightsr-bench compare` from the results of these commands; nothing on this page is written by "
+        f"hand.\n\n{lines}\n\n"
+        "`$LIGHTSR_DATA` is a folder of medical images, of which `eval` was never trained, calibrated or selected on, "
+        "and `$LIGHTSR_PEERS` a folder of published networks; without them, give any folder of PNG, JPEG or DICOM "
+        "images and any `.onnx` files. The low-resolution pictures are made from the images by the degradation that is "
+        "named; how a real scanner of lower resolution would fare is not measured."
+    )
+
+
+def _targets(comparison: Comparison) -> str:
+    if not comparison.devices:
+        return ""
+    parts = ["## Targets"]
+    for run in comparison.devices:
+        parts.append(f"**{run.report.target.label}**\n\n" + "\n".join(device_report.target_lines(run.report.target)))
+        if warning := device_report.busy_warning(run.report):
+            parts.append(f"Note: {warning}.")
+    return "\n\n".join(parts)
+
+
+def _names(run: QualityRun) -> list[str]:
+    return list(dict.fromkeys(summary.method for summary in run.summaries))
+
+
+def shown_ranges(run: QualityRun) -> list[str]:
+    """Data ranges of a run that the main table and the figure show."""
+    found = list(dict.fromkeys(summary.group for summary in run.summaries))
+    return [name for name in SHOWN_RANGES if name in found] or found
+
+
+def _main_table(comparison: Comparison, run: QualityRun) -> str:
+    """Quality, latency and memory side by side, for one scale and degradation."""
+    ranges = shown_ranges(run)
+    header = ["network", "parameters", "MAC per output px", "file KiB"]
+    for device in comparison.devices:
+        header += [f"ms per output Mpx, {device.report.target.label}", "peak MiB"]
+    header += [f"{name} dB" for name in ranges]
+    lines = [_cells(header), _cells(["---"] + ["---:"] * (len(header) - 1))]
+    names = _names(run)
+    known = {name: costs for device in comparison.devices for name, costs in device.report.costs.items()}
+    timed_only = [name for name, costs in known.items() if costs.scale == run.scale and name not in names]
+    for name in [*names, *timed_only]:
+        costs = known.get(name)
+        random = any(name in device.report.random_weights for device in comparison.devices)
+        cells = [f"{name} (random weights)" if random else name]
+        cells += [f"{costs.parameters:,}", f"{costs.macs_per_px:,.0f}", f"{costs.file_kib:,.0f}"] if costs else [""] * 3
+        for device in comparison.devices:
+            row = device.row(name, comparison.size_px, comparison.threads)
+            cells += [f"{row.ms_per_mpx:,.0f}", f"{row.peak_mib:.0f}"] if row else ["", ""]
+        for data_range in ranges:
+            found = run.gain(data_range, name)
+            cells.append(f"{found.gain_db:+.2f}" if found else "")
+        lines.append(_cells(cells))
+    return (
+        f"## x{run.scale}, {run.degradation}: side by side\n\n"
+        f"dB are PSNR over bicubic interpolation, mean of {run.protocol['images']} images by modality; latency and "
+        f"peak memory at {comparison.size_px}x{comparison.size_px} input pixels with {comparison.threads} "
+        f"thread{'s' if comparison.threads > 1 else ''}, the whole picture in one run.\n\n" + "\n".join(lines)
+    )
+
+
+def _cells(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _quality_section(run: QualityRun) -> str:
+    parts = [
+        f"## x{run.scale}, {run.degradation}: quality",
+        quality_report.describe(run.protocol),
+        quality.table(run.summaries),
+        "By source:",
+        quality.table(run.by_source),
+    ]
+    if run.failures:
+        parts.append("\n".join(f"- failed: {failure}" for failure in run.failures))
+    if run.interrupted:
+        parts.append("This run was interrupted; what it had measured is shown.")
+    return "\n\n".join(parts)
+
+
+def _device_section(run: DeviceRun) -> str:
+    report = run.report
+    parts = [f"## {report.target.label}: latency and memory", device_report.costs_table(report)]
+    parts.append(
+        "Median (p50), percentiles and least time of one picture over all rounds; spread is the range of the rounds' "
+        "medians; memory is the peak resident set of the process, and what of it came after the imports. Engine "
+        "`lightsr` is the runtime with its tiles and checks, the others run the whole picture at once."
+    )
+    parts.append(device_report.rows_table(report, report.rows))
+    if report.failures:
+        parts.append("\n".join(f"- failed: {name}: {reason}" for name, reason in report.failures.items()))
+    if report.interrupted:
+        parts.append("This run was interrupted; what it had measured is shown.")
+    return "\n\n".join(parts)
