@@ -31,9 +31,6 @@ CALIBRATION_IMAGES = 16
 CALIBRATION_SIDE_PX = 128
 """Side of the centre part that is taken of each, low-resolution pixels."""
 
-MIN_SIDE_PX = 24
-"""Least side of a low-resolution image that is calibrated or measured on."""
-
 
 @dataclass(frozen=True)
 class Exported:
@@ -104,7 +101,9 @@ def export(
     if int8:
         folders = [calibration] if calibration else checkpoint.data_folders(source)
         tell(f"reading calibration images from {', '.join(map(str, folders))}")
-        pairs = list(data.load(folders, config.scale, min_side_px=MIN_SIDE_PX).pairs)
+        # The same images as in training, so that the same patients are held back.
+        patch_px = trained.provenance["training"]["patch_px"]
+        pairs = list(data.load(folders, config.scale, min_side_px=patch_px).pairs)
 
     tell("exporting to ONNX")
     model = graph.to_onnx(network)

@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ def write(path: Path, pixels: np.ndarray) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """CT of three patients and MR of two, told apart by folders."""
+    """CT of three patients and MR of two of them, told apart by folders."""
     random = np.random.default_rng(0)
     for modality, patients, top in (("CT", 3, 4000), ("MR", 2, 200)):
         for patient in range(patients):
@@ -30,7 +31,7 @@ def test_reads_a_folder(folder: Path) -> None:
     collection = data.load([folder], 2, min_side_px=16)
     assert len(collection.pairs) == 10
     assert {pair.origin.modality for pair in collection.pairs} == {"CT", "MR"}
-    assert len({pair.origin.subject for pair in collection.pairs}) == 5
+    assert len({pair.origin.subject for pair in collection.pairs}) == 3
     for pair in collection.pairs:
         assert pair.high.shape == (50, 60)
         assert pair.low.shape == (25, 30)
@@ -142,3 +143,38 @@ def test_real_images(medical_data: Path) -> None:
     collection = data.load([medical_data / "train" / "XR"], 2, min_side_px=48)
     assert len(collection.pairs) == 34
     assert {source["licence"] for source in collection.sources} == {"CC BY 4.0"}
+
+
+def test_a_folder_of_a_patients_name_is_no_source(tmp_path: Path) -> None:
+    """The source is published on the model's card."""
+    for name in ("Doe_John_19500101", "Roe_Jane_19600101"):
+        write(tmp_path / "hospital" / name / "series" / "0.png", np.arange(2500, dtype=np.uint16).reshape(50, 50))
+    collection = data.load([tmp_path / "hospital"], 2, min_side_px=16)
+    assert {source["source"] for source in collection.sources} == {"hospital"}
+    assert len({pair.origin.subject for pair in collection.pairs}) == 2
+
+
+def test_series_of_one_patient_stay_together(tmp_path: Path) -> None:
+    pixels = np.arange(2500, dtype=np.uint16).reshape(50, 50)
+    for name in ("p1/ser1", "p1/ser2", "p2/ser1", "CT/p1/ser3", "CT/p3"):
+        write(tmp_path / "a" / name / "0.png", pixels)
+    shutil.copytree(tmp_path / "a", tmp_path / "b" / "copy")
+    first = data.load([tmp_path / "a"], 2, min_side_px=16).pairs
+    assert len({pair.origin.subject for pair in first}) == 3
+    by_name = {str(pair.path.relative_to(tmp_path / "a")): pair.origin.subject for pair in first}
+    assert by_name["p1/ser1/0.png"] == by_name["p1/ser2/0.png"] == by_name["CT/p1/ser3/0.png"]
+    elsewhere = data.load([tmp_path / "b" / "copy"], 2, min_side_px=16).pairs
+    assert [pair.origin.subject for pair in elsewhere] == [pair.origin.subject for pair in first]
+
+
+def test_somebody_is_held_back_where_it_can_be(folder: Path) -> None:
+    """b is, though c, who comes first, cannot be."""
+    (pair, *_) = data.load([folder], 2, min_side_px=16).pairs
+    by_name = {"c": next(s for s in ("c1", "c2", "c3", "c4", "c5") if data.digest(s) < data.digest("b"))}
+    c = by_name["c"]
+    pairs = [
+        dataclasses.replace(pair, origin=dataclasses.replace(pair.origin, subject=s, modality=m))
+        for s, m in ((c, "CT"), ("b", "CT"), (c, "MR"))
+    ]
+    _, held_back = data.hold_back(pairs, 0.1)
+    assert {p.origin.subject for p in held_back} == {"b"}

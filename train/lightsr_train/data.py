@@ -146,7 +146,8 @@ def load(folders: Iterable[Path], scale: int, *, min_side_px: int) -> Collection
     folders : iterable of Path
         Searched deeply. The modality comes from a manifest, the file, or the first
         folder level if that has a modality's name; the patient from the manifest, a
-        DICOM PatientID, or else the folder the image lies in.
+        DICOM PatientID, or else the first folder level below that. Where neither says
+        anything, as of files that lie side by side, all are taken for one patient.
     scale : int
     min_side_px : int
         Smallest low-resolution side that can be used.
@@ -199,20 +200,17 @@ def _pair(path: Path, folder: Path, row: dict[str, str], scale: int, min_side_px
 
 def origin(path: Path, folder: Path, row: dict[str, str], image: Image) -> Origin:
     """Where an image below `folder` comes from, by its manifest's row, itself and its folders."""
-    modality, source = modality_and_source(path, folder, row, image)
+    below = path.relative_to(folder).parts[:-1]
+    named = below[0] if below and below[0] in MODALITIES else ""
+    # A folder below may bear a patient's name, and the source is written on the model's card.
+    source = row.get("source") or folder.resolve().name
     patient = row.get("patient_id")
     if patient:
         subject = digest(f"{source}/{patient}")
     else:
-        subject = image.subject or digest(str(path.parent.resolve()))
-    return Origin(modality, source, row.get("licence", ""), subject)
-
-
-def modality_and_source(path: Path, folder: Path, row: dict[str, str], image: Image) -> tuple[str, str]:
-    """Modality ("" where nothing says it) and collection of an image below `folder`."""
-    below = path.relative_to(folder).parts[:-1]
-    named = next((name for name in below[:1] if name in MODALITIES), "")
-    return row.get("modality") or image.modality or named, row.get("source") or (below or (folder.name,))[-1]
+        # Of the path only what lies below `folder`: a copy elsewhere is split alike.
+        subject = image.subject or digest("/".join(below[bool(named) :][:1]))
+    return Origin(row.get("modality") or image.modality or named, source, row.get("licence") or "", subject)
 
 
 def hold_back(pairs: Iterable[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
@@ -220,7 +218,7 @@ def hold_back(pairs: Iterable[Pair], share: float) -> tuple[list[Pair], list[Pai
 
     Of every modality with two patients or more, about `share` of the patients are
     held back, at least one and never all. The choice depends on the patients' digests
-    alone, so a later run or an export finds the same ones.
+    alone, so a later run on the same images, or an export, finds the same ones.
 
     Returns
     -------
@@ -230,11 +228,13 @@ def hold_back(pairs: Iterable[Pair], share: float) -> tuple[list[Pair], list[Pai
     for pair in pairs:
         by_modality.setdefault(pair.origin.modality, {}).setdefault(pair.origin.subject, []).append(pair)
     held: set[str] = set()
-    for subjects in by_modality.values():
+    for _, subjects in sorted(by_modality.items()):
         count = min(len(subjects) - 1, max(1, round(share * len(subjects)))) if share else 0
-        for subject in sorted(subjects, key=digest)[:count]:
+        for subject in sorted(subjects, key=digest):
             # One patient may be in several modalities; none of these may be left without anybody.
-            if not any(images.keys() <= held | {subject} for images in by_modality.values()):
+            if len(held & subjects.keys()) < count and not any(
+                images.keys() <= held | {subject} for images in by_modality.values()
+            ):
                 held.add(subject)
     training = [p for s in by_modality.values() for k, ps in s.items() if k not in held for p in ps]
     validation = [p for s in by_modality.values() for k, ps in s.items() if k in held for p in ps]
