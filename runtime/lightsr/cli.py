@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import io
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ from lightsr.errors import LightsrError
 if TYPE_CHECKING:
     from lightsr.pipeline import Outcome
     from lightsr.upscaler import Upscaler
+
+CONTROL_CHARACTERS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+"""How names that hold such characters are shown."""
 
 DONE, FAILED, SOME_FAILED = 0, 1, 3
 """Exit statuses; argparse gives 2 for wrong usage."""
@@ -51,18 +55,14 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("at least 1 is needed")
-    return value
+def _positive(text: str, least: int = 1) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"'{text}': a whole number, at least {least}, is needed")
+    return int(text)
 
 
 def _tile(text: str) -> int:
-    value = int(text)
-    if value < 16:
-        raise argparse.ArgumentTypeError("at least 16 is needed")
-    return value
+    return _positive(text, 16)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -92,13 +92,15 @@ def main(argv: list[str] | None = None) -> int:
     except LightsrError as error:
         if arguments.debug:
             raise
-        print(f"lightsr-infer: {error}", file=sys.stderr)
+        _say(f"lightsr-infer: {error}", sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("lightsr-infer: stopped; what was finished is complete, nothing else was written", file=sys.stderr)
-        return 130
+        return 128 + _ended_by.get("signal", signal.SIGINT)
     except BrokenPipeError:
-        sys.stderr.close()
+        # Python would complain once more when it empties the closed stream at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("lightsr-infer: standard output was closed; stopped before the remaining files", file=sys.stderr)
         return FAILED
     except OSError as error:
         if arguments.debug:
@@ -125,8 +127,17 @@ def _prepare_process() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+_ended_by: dict[str, int] = {}
+
+
 def _terminate(number: int, frame: FrameType | None) -> None:
+    _ended_by["signal"] = number
     raise KeyboardInterrupt
+
+
+def _say(text: str, stream: Any) -> None:
+    """Print a line in which a file's name cannot move the cursor or start a new line."""
+    print(text.translate(CONTROL_CHARACTERS), file=stream, flush=True)
 
 
 def _upscaler(arguments: argparse.Namespace) -> "Upscaler":
@@ -184,13 +195,10 @@ def _tell(outcome: "Outcome", as_json: bool) -> None:
     if as_json:
         print(json.dumps(dataclasses.asdict(outcome), default=str), flush=True)
     if outcome.status == "failed":
-        print(f"lightsr-infer: {outcome.message}", file=sys.stderr)
+        _say(f"lightsr-infer: {outcome.message}", sys.stderr)
     elif outcome.status == "done" and not as_json:
         (h, w), (sh, sw) = outcome.size_in, outcome.size_out
-        print(
-            f"{outcome.source} -> {outcome.target}  {w}x{h} -> {sw}x{sh}  {outcome.milliseconds:.0f} ms",
-            flush=True,
-        )
+        _say(f"{outcome.source} -> {outcome.target}  {w}x{h} -> {sw}x{sh}  {outcome.milliseconds:.0f} ms", sys.stdout)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

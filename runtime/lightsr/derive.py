@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lightsr import geometry
 from lightsr.dicom import silenced
-from lightsr.errors import ImageError
+from lightsr.errors import ImageError, LightsrError
 from lightsr.image import Image
 
 OUTPUT_VERSION = 1
@@ -46,7 +46,7 @@ REMOVED = (
     *("DigitalSignaturesSequence", "MACParametersSequence", "EncryptedAttributesSequence"),
     *("DataSetTrailingPadding", "StorageMediaFileSetID", "StorageMediaFileSetUID"),
     *("ConversionSourceAttributesSequence", "AlternateRepresentationSequence"),
-    *("SOPInstanceStatus", "SOPAuthorizationDateTime", "SOPAuthorizationComment"),
+    *("InstanceCreatorUID", "SOPInstanceStatus", "SOPAuthorizationDateTime", "SOPAuthorizationComment"),
     *("AuthorizationEquipmentCertificationNumber", "ReferencedPerformedProcedureStepSequence"),
     *("PresentationLUTSequence", "PixelDataAreaOriginRelativeToFOV"),
 )
@@ -90,10 +90,15 @@ def write(image: Image, pixels: NDArray[Any], *, scale: int, producer: Producer,
     Raises
     ------
     ImageError
-        The source says something about its geometry that cannot be carried over.
+        The source is damaged, or says something that cannot be carried over unchanged.
     """
     with silenced():
-        dataset = derived(image, pixels, scale=scale, producer=producer)
+        try:
+            dataset = derived(image, pixels, scale=scale, producer=producer)
+        except LightsrError:
+            raise
+        except Exception as error:  # pydicom decodes an element only now, and its texts quote values
+            raise ImageError(f"{image.source}: damaged DICOM ({type(error).__name__}); nothing was written") from error
         dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=True)
 
 
@@ -105,7 +110,6 @@ def derived(image: Image, pixels: NDArray[Any], *, scale: int, producer: Produce
             raise ImageError(f"{image.source}: its {name} is missing, so nothing can be derived from it; mend it first")
     dataset = _decoded_copy(source)
     _check_texts(dataset, image.source)
-    # Private elements may hold pixel coordinates, whole images or names.
     dataset.remove_private_tags()
     for name in REMOVED:
         if name in dataset:
@@ -142,6 +146,9 @@ def _decoded_copy(source: Any) -> Any:
             del parent[element.tag]
 
     copied = copy.deepcopy(source)
+    # Private elements may hold pixel coordinates, whole images or names; nobody need decode them.
+    for tag in [t for t in copied.keys() if t.is_private]:  # noqa: SIM118 (a Dataset yields elements, and decodes them)
+        del copied[tag]
     copied.walk(decode)
     dataset = Dataset()
     for element in copied:
@@ -234,7 +241,7 @@ def _set_derivation(dataset: Any, source: Any, scale: int, producer: Producer) -
         f"sha256:{producer.sha256[:12]}, not for primary diagnosis"
     )
     earlier = str(source.get("DerivationDescription", "") or "")
-    earlier = earlier[: MAX_DERIVATION - len(made) - 2]
+    earlier = earlier[: max(0, MAX_DERIVATION - len(made) - 2)]
     dataset.DerivationDescription = f"{earlier}; {made}" if earlier else made
     dataset.DerivationCodeSequence = [
         *(source.get("DerivationCodeSequence") or []),

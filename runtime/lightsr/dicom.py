@@ -58,11 +58,23 @@ REFUSED_IMAGE_TYPES = {
     },
     "MR": dict.fromkeys(
         (
-            *("P", "PHASE", "PHASE MAP", "PHASE_MAP", "VELOCITY", "VELOCITY MAP", "VELOCITY_MAP"),
+            *(
+                "R",
+                "REAL",
+                "I",
+                "IMAGINARY",
+                "P",
+                "PHASE",
+                "PHASE MAP",
+                "PHASE_MAP",
+                "VELOCITY",
+                "VELOCITY MAP",
+                "VELOCITY_MAP",
+            ),
             *("T1 MAP", "T1_MAP", "T2 MAP", "T2_MAP", "T2_STAR_MAP", "R2_MAP", "R2_STAR_MAP", "B0 MAP"),
             *("DIFFUSION MAP", "DIFFUSION_MAP", "ADC", "ADC_MAP", "FA", "FA_MAP"),
         ),
-        "a phase or quantitative map",
+        "a phase, complex or quantitative map",
     ),
 }
 """Image Type values whose pixels are no picture to be made sharper (PS3.3 C.8.2.1.1.1, C.8.3.1.1.1)."""

@@ -124,7 +124,7 @@ def enlarge_file(
     Problems with this file come back in the `Outcome`; nothing is then written.
     """
     try:
-        if skip_existing and target.exists():
+        if skip_existing and target.is_file():
             return Outcome(source, target, "exists")
         return _enlarge_file(source, target, upscaler, overwrite)
     except LightsrError as error:

@@ -105,16 +105,17 @@ def _checked_png(path: Path) -> tuple[int, int, int] | None:
     These are 16-bit colour, grey of 1, 2 or 4 bits, transparency, and a compressed stream
     that ends whole but before the last row.
     """
-    content = path.read_bytes()
-    if not content.startswith(PNG_SIGNATURE):
-        return None
+    with path.open("rb") as file:
+        if file.read(len(PNG_SIGNATURE)) != PNG_SIGNATURE:
+            return None
+        content = PNG_SIGNATURE + file.read()
     physical, compressed, position = None, [], len(PNG_SIGNATURE)
     header = b""
     while position + 8 <= len(content):
         (length,), kind = struct.unpack_from(">I", content, position), content[position + 4 : position + 8]
         data = content[position + 8 : position + 8 + length]
         position += length + 12
-        if kind == b"IHDR" and len(data) == 13:
+        if kind == b"IHDR" and len(data) == 13 and not header:
             header = data
             _check_png_header(header, path)
         elif kind == b"tRNS":
@@ -123,7 +124,7 @@ def _checked_png(path: Path) -> tuple[int, int, int] | None:
             physical = struct.unpack(">IIB", data)
         elif kind == b"IDAT":
             compressed.append(data)
-    if header and _inflated_length(compressed) < _raw_length(header):
+    if header and not _inflates_to(compressed, _raw_length(header)):
         raise ImageError(f"{path}: a PNG whose pixels end early; nothing was read from it")
     return physical
 
@@ -140,19 +141,18 @@ def _check_png_header(header: bytes, path: Path) -> None:
         raise ImageError(f"{path}: {width}x{height} pixels; at most {MAX_PIXELS // 1_000_000} million are allowed")
 
 
-def _inflated_length(parts: list[bytes]) -> int:
-    """Bytes that a zlib stream holds, none of which are kept; 0 where it is damaged."""
+def _inflates_to(parts: list[bytes], needed: int) -> bool:
+    """Whether a zlib stream holds at least `needed` bytes; it is opened no further, and none are kept."""
     stream = zlib.decompressobj()
     length = 0
     try:
         for part in parts:
-            pending = part
-            while pending:
-                length += len(stream.decompress(pending, INFLATE_BYTES))
-                pending = stream.unconsumed_tail
-        return length + len(stream.flush())
+            while part and length < needed:
+                length += len(stream.decompress(part, INFLATE_BYTES))
+                part = stream.unconsumed_tail
     except zlib.error:
-        return 0
+        return False
+    return length + len(stream.flush()) >= needed
 
 
 def _raw_length(header: bytes) -> int:

@@ -152,8 +152,10 @@ class Upscaler:
         Raises
         ------
         lightsr.ImageError
-            Wrong shape or dtype, empty, or not finite.
+            Wrong shape or dtype, masked, empty, not finite, or a range without values.
         """
+        if isinstance(image, np.ma.MaskedArray):
+            raise ImageError("a masked array; fill what is masked first, and put it back afterwards")
         image = np.asarray(image)
         if image.ndim != 2 or 0 in image.shape:
             raise ImageError(f"array of shape {image.shape}; (rows, columns), neither 0, is allowed")
@@ -170,6 +172,8 @@ class Upscaler:
             low, high = max(low, limits.min), min(high, limits.max)
         else:
             low, high = value_range or (-np.inf, np.inf)
+        if not low <= high:
+            raise ImageError(f"value range {value_range} with {image.dtype}; the lowest value first, within the type")
         if self.card.intensity == "any":
             mapping = IntensityMap(0.0, 1.0)
         else:

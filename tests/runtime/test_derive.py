@@ -338,3 +338,32 @@ def test_the_time_zone_of_the_study_stays(offset: str | None, tmp_path: Path) ->
     now = datetime.datetime.now(zone).replace(tzinfo=None)
     made = datetime.datetime.strptime(result.InstanceCreationDate + result.InstanceCreationTime, "%Y%m%d%H%M%S")
     assert abs((now - made).total_seconds()) < 120
+
+
+@pytest.mark.parametrize("body", [b"abc\0", b"ab"])
+def test_damage_that_shows_late_is_no_fault_of_the_output(body: bytes, tmp_path: Path) -> None:
+    """A sequence that holds no items: pydicom finds out when the element is used."""
+    dataset = a_dataset()
+    dataset.add_new(0x00760020, "LO", "SECRETNAME")
+    path = save(dataset, tmp_path / "a.dcm")
+    content = path.read_bytes()
+    start = content.index(b"\x76\x00\x20\x00LO")
+    sequence = b"\x76\x00\x20\x00SQ\0\0" + len(body).to_bytes(4, "little") + body
+    path.write_bytes(content[:start] + sequence + content[start + 18 :])
+    with pytest.raises(ImageError) as caught:
+        enlarged(path)
+    assert str(caught.value).startswith(f"{path}: damaged DICOM (")
+    assert "\n" not in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_private_elements_are_not_even_decoded(tmp_path: Path) -> None:
+    dataset = a_dataset()
+    dataset.add_new((0x0011, 0x0010), "LO", "SCANMAKER")
+    dataset.add_new((0x0011, 0x1001), "LO", "ABCD")
+    path = save(dataset, tmp_path / "a.dcm")
+    content = path.read_bytes()
+    assert content.count(b"\x11\x00\x01\x10LO") == 1
+    path.write_bytes(content.replace(b"\x11\x00\x01\x10LO", b"\x11\x00\x01\x10ZZ"))
+    _, result, _ = enlarged(path)
+    assert not [element for element in result if element.tag.is_private]

@@ -144,7 +144,7 @@ def test_more_refusals(tmp_path: Path) -> None:
         a_dataset(np.array([[4096, 1]], np.uint16), BitsStored=12, HighBit=11), tmp_path
     )
     phase = a_dataset(SOPClassUID="1.2.840.10008.5.1.4.1.1.4", ImageType=["ORIGINAL", "PRIMARY", "P", "ND"])
-    assert "phase or quantitative map" in refusal(phase, tmp_path)
+    assert "phase, complex or quantitative map" in refusal(phase, tmp_path)
     table = a_dataset(ModalityLUTSequence=[Dataset()])
     assert "Modality LUT" in refusal(table, tmp_path)
     padding = a_dataset(np.full((4, 4), 9, np.int16), PixelPaddingValue=9)

@@ -113,6 +113,8 @@ def test_results_are_clipped_to_the_dtype_or_narrower(fp32: lightsr.Upscaler) ->
         (np.zeros((4, 4), np.float64), "float64"),
         (np.zeros((4, 4), np.complex64), "complex64"),
         (np.full((4, 4), np.nan, np.float32), "NaN"),
+        (np.full((4, 4), 2e30, np.float32), "beyond 1e\\+30"),
+        (np.ma.masked_array(np.zeros((4, 4), np.uint8), np.eye(4)), "a masked array"),
         (np.full((4, 4), np.inf, np.float32), "infinity"),
     ],
 )
@@ -174,3 +176,9 @@ def test_intensity_maps_are_never_degenerate() -> None:
     single = np.zeros((40, 40), np.int16)
     single[3, 3] = 1000  # all that there is to see
     assert IntensityMap.of(single) == IntensityMap(0.0, 1000.0)
+
+
+@pytest.mark.parametrize("value_range", [(10, 5), (300, 400)])
+def test_a_value_range_without_values_is_refused(value_range: tuple[int, int]) -> None:
+    with pytest.raises(ImageError, match="value range"):
+        lightsr.load("tiny", threads=1)(np.zeros((20, 20), np.uint8), value_range=value_range)
