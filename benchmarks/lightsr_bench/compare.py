@@ -32,6 +32,7 @@ class QualityRun:
     summaries : tuple of Summary
         By data range.
     by_source : tuple of Summary
+        Of lightsr's own networks.
     files : dict of str
         sha256 of every network's file, by name.
     failures : tuple of str
@@ -135,6 +136,7 @@ def load(paths: Sequence[Path]) -> Comparison:
 def _quality_run(path: Path, content: dict[str, Any]) -> QualityRun:
     scores = quality_report.from_document(content)
     protocol = content["protocol"]
+    own = {network["name"] for network in content["networks"] if network["engine"] == "lightsr"}
     return QualityRun(
         path,
         content["command"],
@@ -142,7 +144,7 @@ def _quality_run(path: Path, content: dict[str, Any]) -> QualityRun:
         protocol["degradation"],
         protocol,
         tuple(quality.summarise(scores)),
-        tuple(quality.summarise(scores, by_source=True)),
+        tuple(quality.summarise([score for score in scores if score.method in own], by_source=True)),
         {network["name"]: network["sha256"] for network in content["networks"]},
         tuple(f"{name}: {reason}" for name, reason in content["failures"].items()),
         content["interrupted"],
@@ -304,9 +306,9 @@ def _quality_section(run: QualityRun) -> str:
         f"## x{run.scale}, {run.degradation}: quality",
         quality_report.describe(run.protocol),
         quality.table(run.summaries),
-        "By source:",
-        quality.table(run.by_source),
     ]
+    if run.by_source:
+        parts += ["By source:", quality.table(run.by_source)]
     if run.failures:
         parts.append("\n".join(f"- failed: {failure}" for failure in run.failures))
     if run.interrupted:

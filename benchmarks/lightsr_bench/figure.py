@@ -1,6 +1,7 @@
 """The figure: quality against latency and memory, with the Pareto front."""
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,6 +109,8 @@ def draw(comparison: Comparison) -> bytes | None:
 
 
 def _panel(panel: Any, found: Sequence[Point], data_range: str, label: str) -> None:
+    from matplotlib import ticker
+
     for kind, colour in COLOURS.items():
         members = [point for point in found if point.kind == kind]
         if members:
@@ -115,9 +118,22 @@ def _panel(panel: Any, found: Sequence[Point], data_range: str, label: str) -> N
             panel.scatter(xs, ys, c=colour, marker=MARKERS[kind], s=30, label=KINDS[kind], zorder=3)
     front = pareto(found)
     panel.plot([p.cost for p in front], [p.psnr_db for p in front], color="0.3", linewidth=1, zorder=2)
-    for point in found:
-        panel.annotate(point.name, (point.cost, point.psnr_db), xytext=(4, 3), textcoords="offset points", fontsize=6)
     panel.set_xscale("log")
+    panel.margins(x=0.12, y=0.08)
+    middle = math.sqrt(min(p.cost for p in found) * max(p.cost for p in found)) if found else 1.0
+    for point in found:
+        right = point.cost > middle  # names to the inside
+        panel.annotate(
+            point.name,
+            (point.cost, point.psnr_db),
+            xytext=(-5 if right else 5, 3),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            fontsize=6,
+        )
+    panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    panel.xaxis.set_minor_locator(ticker.NullLocator())
+    panel.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     panel.set_xlabel(label, fontsize=8)
     panel.set_ylabel("PSNR, dB", fontsize=8)
     panel.set_title(data_range, fontsize=10)
