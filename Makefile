@@ -24,10 +24,10 @@ format: $(DEV)/installed
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
 
-# Quality of the bundled models on the eval split of the folder that LIGHTSR_DATA names.
+# The page of results, from docs/results; the page itself names the commands that made these.
 bench: $(DEV)/installed
-	@test -d "$(LIGHTSR_DATA)/eval" || { echo "set LIGHTSR_DATA to the folder that holds eval/"; exit 2; }
-	$(DEV)/bin/lightsr-bench quality --data "$(LIGHTSR_DATA)/eval" --by-source
+	$(DEV)/bin/lightsr-bench compare docs/results/*.json \
+	    --markdown docs/benchmarks.md --figure docs/benchmarks.png --force
 
 clean:
 	rm -rf $(DEV) $(DEVICE) build dist demo

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightsr_train.degradation import DESCRIPTIONS
+
 from lightsr_bench import device_report, documents, emulation, quality, quality_report
 from lightsr_bench.device import Row
 from lightsr_bench.device_report import Report
@@ -126,6 +128,7 @@ def load(paths: Sequence[Path]) -> Comparison:
                 emulations.append(content)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DocumentError(f"{path}: incomplete ({type(error).__name__}: {error}); measure again") from error
+    qualities.sort(key=lambda run: (run.scale, list(DESCRIPTIONS).index(run.degradation)))
     _check_targets(devices)
     _check_files(devices, qualities)
     _check_protocols(qualities)
