@@ -1,0 +1,64 @@
+"""What a change must not lose unnoticed: work, operators, size and quality of the bundled models. No times."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pydicom
+import pytest
+from lightsr import load
+from lightsr.resample import interpolate
+from lightsr_bench import costs, networks, protocol
+from lightsr_train.degradation import crop_to_multiple, degrade
+
+MACS_PER_PX = {"tiny-x2-fp32": 3168, "tiny-x2-int8": 3168}
+
+FILE_KIB = {"tiny-x2-fp32": 210, "tiny-x2-int8": 77}
+
+GAIN_DB = {"CT_small.dcm": 2.7, "examples_overlay.dcm": 3.2, "examples_rgb_color.dcm": 0.75}
+"""Least gain over bicubic interpolation on pictures of pydicom's wheel, a CT, an MR and an ultrasound."""
+
+
+@pytest.fixture(scope="module", params=sorted(MACS_PER_PX))
+def measured(request: pytest.FixtureRequest) -> tuple[str, costs.Costs]:
+    (network,) = (n for n in networks.find(["tiny"], scale=2) if n.name == request.param)
+    return network.name, costs.of(network)
+
+
+def test_work_and_size(measured: tuple[str, costs.Costs]) -> None:
+    name, found = measured
+    assert found.macs_per_px <= MACS_PER_PX[name]
+    assert found.file_kib <= FILE_KIB[name]
+    assert found.parameters <= 50_100
+
+
+def test_the_graph_is_optimised_as_it_was(measured: tuple[str, costs.Costs]) -> None:
+    """An operator that falls out of its fused or integer form costs more than any wall clock would tell."""
+    name, found = measured
+    plain = {operator.split(":")[-1]: count for operator, count in found.operators.items()}
+    if name.endswith("fp32"):
+        assert plain["Conv"] + plain.get("FusedConv", 0) <= 21
+        assert "Relu" not in plain
+        assert "ConvTranspose" not in plain
+        return
+    assert plain["QLinearConv"] == 16
+    assert plain["QLinearConcat"] == 7
+    assert (plain["QuantizeLinear"], plain["DequantizeLinear"]) == (1, 1)
+    assert plain["Conv"] <= 5  # stem, skip, consistency
+    assert plain.get("Transpose", 0) <= 18
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("name", GAIN_DB)
+def test_quality(name: str, precision: Literal["fp32", "int8"], samples: Path) -> None:
+    pixels = pydicom.dcmread(samples / name).pixel_array
+    truth = crop_to_multiple(pixels[..., 1] if pixels.ndim == 3 else pixels, 24)
+    low = degrade(truth, 2)
+    span = float(np.percentile(truth, 99.9) - truth.min())
+    inner = np.s_[4:-4, 4:-4]
+    upscaler = load("tiny", scale=2, precision=precision, threads=1)
+    ours, theirs = (
+        protocol.psnr_db(truth[inner].astype(float), picture[inner].astype(float), data_range=span)
+        for picture in (upscaler(low), interpolate(low, 2))
+    )
+    assert ours - theirs > GAIN_DB[name]
