@@ -128,7 +128,8 @@ def load(paths: Sequence[Path]) -> Comparison:
                 emulations.append(content)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DocumentError(f"{path}: incomplete ({type(error).__name__}: {error}); measure again") from error
-    qualities.sort(key=lambda run: (run.scale, list(DESCRIPTIONS).index(run.degradation)))
+    order = {str(degradation): i for i, degradation in enumerate(DESCRIPTIONS)}
+    qualities.sort(key=lambda run: (run.scale, order.get(run.degradation, len(order))))
     _check_targets(devices)
     _check_files(devices, qualities)
     _check_protocols(qualities)

@@ -114,7 +114,7 @@ def select(models: Iterable[str], *, scale: int, threads: int) -> Selection:
     for found in networks.find(models, scale=scale):
         network = replace(found, name=f"{found.name} (network)") if found.name in methods else found
         try:
-            runner = networks.load(network.path, network.engine, threads=threads)
+            runner = networks.load(network.path, network.engine, threads=threads, arena=False)
             if runner.scale != scale:
                 if network.path not in named:
                     others.append(network.name)

@@ -144,8 +144,17 @@ class Runner(Protocol):
         """Enlarge (channels, h, w) to (channels, scale * h, scale * w), values in [0, 1]."""
 
 
-def load(path: Path, engine: Engine, *, threads: int) -> "Runner":
+def load(path: Path, engine: Engine, *, threads: int, arena: bool = True) -> "Runner":
     """Load a network into its engine.
+
+    Parameters
+    ----------
+    path : Path
+    engine : {"lightsr", "onnxruntime", "opencv"}
+    threads : int
+    arena : bool
+        Whether a plain session keeps the memory of its runs for the next, as onnxruntime
+        does by default; many networks that keep it for large pictures fill any machine.
 
     Raises
     ------
@@ -156,7 +165,7 @@ def load(path: Path, engine: Engine, *, threads: int) -> "Runner":
     """
     if engine == "lightsr":
         return LightsrRunner(path, threads)
-    return OnnxRunner(path, threads) if engine == "onnxruntime" else OpenCvRunner(path, threads)
+    return OnnxRunner(path, threads, arena=arena) if engine == "onnxruntime" else OpenCvRunner(path, threads)
 
 
 class LightsrRunner:
@@ -180,10 +189,11 @@ class LightsrRunner:
 class OnnxRunner:
     """Any ONNX file in a plain onnxruntime session, the whole picture in one run."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, *, arena: bool = True) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
+        options.enable_cpu_mem_arena = arena
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
