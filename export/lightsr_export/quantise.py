@@ -5,6 +5,7 @@ lies between becomes unsigned 8-bit activations and signed per-channel weights, 
 as QuantizeLinear/DequantizeLinear pairs that onnxruntime fuses into integer operators.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -30,6 +31,9 @@ they compute what all others compute, to the last bit. With eight bits they woul
 STEM_GRID = 2.0**-10
 """Steps of the stem's weights, relative to their power of two; see `exact_stem`."""
 
+RATIO_BITS = 11
+"""Significant bits of the ratio of two scales that meet in an addition; see `short`."""
+
 PERCENTILE = 99.999
 """Share of the calibration values that an activation's range holds at each end."""
 
@@ -54,10 +58,18 @@ class Range:
         """Smallest range that holds both."""
         return Range(min(self.low, other.low), max(self.high, other.high))
 
+    @property
+    def scale(self) -> float:
+        """Width of a level."""
+        return max(self.high - self.low, 1e-12) / LEVELS
+
+    def with_scale(self, scale: float) -> "Range":
+        """The range from the same lowest value on with levels of another width."""
+        return Range(self.low, self.low + LEVELS * scale)
+
     def parameters(self) -> tuple[np.float32, np.uint8]:
         """Scale and zero point."""
-        scale = max(self.high - self.low, 1e-12) / LEVELS
-        return np.float32(scale), np.uint8(np.clip(np.rint(-self.low / scale), 0, LEVELS))
+        return np.float32(self.scale), np.uint8(np.clip(np.rint(-self.low / self.scale), 0, LEVELS))
 
 
 def body_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -143,11 +155,12 @@ def calibrate(
 
 
 def shared_ranges(body: Iterable[onnx.NodeProto], ranges: Mapping[str, Range]) -> dict[str, Range]:
-    """Ranges with one range for all tensors of a chain of concatenations.
+    """Ranges with one range for all tensors of a chain of concatenations, and short ratios in additions.
 
     A concatenation of tensors with one scale is a copy; otherwise every part would be
     rescaled. Dense wiring joins all that it concatenates into one group.
     """
+    body = list(body)
     group = {name: name for name in ranges}
 
     def find(name: str) -> str:
@@ -163,7 +176,29 @@ def shared_ranges(body: Iterable[onnx.NodeProto], ranges: Mapping[str, Range]) -
     for name, found in ranges.items():
         root = find(name)
         merged[root] = merged[root].union(found) if root in merged else found
+    settled: dict[str, float] = {}
+    for node in body:
+        if node.op_type == "Add":
+            output = find(node.output[0])
+            settled.setdefault(output, short(merged[output].scale, 1.0))
+            for root in {find(name) for name in node.input} - settled.keys():
+                settled[root] = short(merged[root].scale, settled[output])
+    merged |= {root: merged[root].with_scale(scale) for root, scale in settled.items()}
     return {name: merged[find(name)] for name in ranges}
+
+
+def short(scale: float, unit: float) -> float:
+    """Next larger scale whose ratio to `unit` has `RATIO_BITS` significant bits.
+
+    An integer addition multiplies both inputs by the ratio of their scale to the output's
+    and adds, in float32, fused on some processors and not on others. With short ratios
+    all of it is exact, and the sum rounds to the same level everywhere.
+
+    >>> short(0.3, 1.0) * 4096 == 1229
+    True
+    """
+    step = 2.0 ** (math.floor(math.log2(scale / unit)) + 1 - RATIO_BITS)
+    return math.ceil(scale / unit / step) * step * unit
 
 
 def quantised(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> onnx.ModelProto:
