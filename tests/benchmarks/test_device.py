@@ -197,3 +197,20 @@ def test_row_table_shows_a_failure_in_place_of_figures() -> None:
     assert first.startswith("| a | onnxruntime | 128 | 1 | 2.5 |")
     assert first.count("|") == second.count("|")
     assert "| b (random weights) | opencv | 128 | 1 | failed: no memory |" in second
+
+
+@pytest.mark.parametrize(
+    ("cpu", "root", "message"),
+    [
+        ("cortex-m4", "x", "'cortex-m4': cannot be emulated; cortex-a53,"),
+        ("cortex-a76", "", "LIGHTSR_ARM_ROOT is not set; run, in lightsr's source: bash benchmarks/arm64-root.sh DIR"),
+    ],
+)
+def test_what_emulation_needs_is_told(
+    cpu: str, root: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIGHTSR_ARM_ROOT", root)
+    assert main(["device", "tiny", "--emulate", cpu]) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
