@@ -135,11 +135,19 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
+def _check_targets(*paths: Path | None, force: bool) -> None:
+    """Refuse files that could not be written later, before hours are spent on what goes into them."""
+    for path in filter(None, paths):
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: cannot be written: there is no such folder")
+        if not force:
+            files.refuse_existing([path])
+
+
 def _device(arguments: argparse.Namespace) -> int:
     from lightsr_bench import architectures, device, device_report, documents, limits, networks, target
 
-    if arguments.json and not arguments.force:
-        files.refuse_existing([arguments.json])
+    _check_targets(arguments.json, force=arguments.force)
     limited = limits.parse(arguments.limit) if arguments.limit else limits.Limits()
     with tempfile.TemporaryDirectory() as folder:
         models = [
@@ -207,10 +215,7 @@ def _quality(arguments: argparse.Namespace) -> int:
 
     from lightsr_bench import documents, methods, pictures, quality_report, scoring
 
-    if arguments.json and not arguments.json.parent.is_dir():
-        raise OutputError(f"{arguments.json}: cannot be written: there is no such folder")
-    if arguments.json and not arguments.force:
-        files.refuse_existing([arguments.json])
+    _check_targets(arguments.json, force=arguments.force)
     if arguments.pictures:
         pictures.prepare(arguments.pictures, overwrite=arguments.force)
     selection = methods.select(arguments.models, scale=arguments.scale, threads=arguments.threads or available_cpus())
@@ -240,9 +245,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     from lightsr_bench import compare, figure
 
-    targets = [path for path in (arguments.markdown, arguments.figure) if path]
-    if not arguments.force:
-        files.refuse_existing(targets)
+    _check_targets(arguments.markdown, arguments.figure, force=arguments.force)
     comparison = compare.load(arguments.results)
     if arguments.figure:
         drawn = figure.draw(comparison)

@@ -214,3 +214,14 @@ def test_what_emulation_needs_is_told(
     err = capsys.readouterr().err
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", ["--json", "--markdown", "--figure"])
+def test_where_nothing_can_be_written_nothing_is_measured(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["device", "tiny"] if option == "--json" else ["compare", str(tmp_path / "a.json")]
+    assert main([*command, option, str(tmp_path / "none" / "out")]) == 1
+    captured = capsys.readouterr()
+    assert "out: cannot be written: there is no such folder" in captured.err
+    assert captured.out == ""
