@@ -227,7 +227,8 @@ def markdown(comparison: Comparison, *, figure: str = "") -> str:
             f"![PSNR against latency and memory]({figure})\n\n"
             "Lines are the Pareto fronts: nothing to the left of them is as good."
         )
-    parts += [_main_table(comparison, run) for run in comparison.qualities if comparison.devices]
+    firsts = {run.scale: run for run in reversed(comparison.qualities)}  # latency is the same for every degradation
+    parts += [_main_table(comparison, run) for _, run in sorted(firsts.items()) if comparison.devices]
     parts += [_quality_section(run) for run in comparison.qualities]
     parts += [_device_section(run) for run in comparison.devices]
     parts += [emulation.section(content) for content in comparison.emulations]

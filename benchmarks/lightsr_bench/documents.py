@@ -18,6 +18,9 @@ FORMATS: dict[str, int] = {"device": 1, "quality": 1, "emulation": 1}
 FOLDER_VARIABLES = ("LIGHTSR_DATA", "LIGHTSR_PEERS")
 """Environment variables that commands in results name folders by."""
 
+UNTOLD = {"--force": False, "--debug": False, "--pictures": True}
+"""Options that documents leave out, and whether a value follows."""
+
 MAX_BYTES = 64 * 2**20
 
 
@@ -28,6 +31,8 @@ class DocumentError(LightsrError):
 def command_line(arguments: Sequence[str]) -> str:
     """A command as documents show it, with the folders of `FOLDER_VARIABLES` named by these.
 
+    Options that change nothing of the results, `UNTOLD`, are left out with their values.
+
     Parameters
     ----------
     arguments : sequence of str
@@ -37,7 +42,15 @@ def command_line(arguments: Sequence[str]) -> str:
     -------
     str
     """
-    return " ".join(["lightsr-bench", *(_shown(argument) for argument in arguments)])
+    told: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        name, _, value = argument.partition("=")
+        if name not in UNTOLD:
+            told.append(_shown(argument))
+        elif UNTOLD[name] and not value:
+            next(rest, None)
+    return " ".join(["lightsr-bench", *told])
 
 
 def _shown(argument: str) -> str:

@@ -108,6 +108,31 @@ def draw(comparison: Comparison) -> bytes | None:
     return file.getvalue()
 
 
+def _name_points(panel: Any, found: Sequence[Point], front: Sequence[Point]) -> None:
+    """Write names to the inside, lightsr's and the front's first, and leave out those that would lie on another."""
+    if not found:
+        return
+    middle = math.sqrt(min(p.cost for p in found) * max(p.cost for p in found))
+    panel.figure.canvas.draw()
+    taken: list[Any] = []
+    for point in sorted(found, key=lambda p: (p.kind != "lightsr", p not in front, -p.psnr_db)):
+        right = point.cost > middle
+        for above in (3, -9):
+            name = panel.annotate(
+                point.name,
+                (point.cost, point.psnr_db),
+                xytext=(-5 if right else 5, above),
+                textcoords="offset points",
+                ha="right" if right else "left",
+                fontsize=6,
+            )
+            place = name.get_window_extent()
+            if not any(place.overlaps(other) for other in taken):
+                taken.append(place)
+                break
+            name.remove()
+
+
 def _panel(panel: Any, found: Sequence[Point], data_range: str, label: str) -> None:
     from matplotlib import ticker
 
@@ -120,17 +145,7 @@ def _panel(panel: Any, found: Sequence[Point], data_range: str, label: str) -> N
     panel.plot([p.cost for p in front], [p.psnr_db for p in front], color="0.3", linewidth=1, zorder=2)
     panel.set_xscale("log")
     panel.margins(x=0.12, y=0.08)
-    middle = math.sqrt(min(p.cost for p in found) * max(p.cost for p in found)) if found else 1.0
-    for point in found:
-        right = point.cost > middle  # names to the inside
-        panel.annotate(
-            point.name,
-            (point.cost, point.psnr_db),
-            xytext=(-5 if right else 5, 3),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            fontsize=6,
-        )
+    _name_points(panel, found, front)
     panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
     panel.xaxis.set_minor_locator(ticker.NullLocator())
     panel.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))

@@ -40,6 +40,11 @@ def test_commands_name_folders_by_variables(tmp_path: Path, monkeypatch: pytest.
     assert documents.command_line([str(tmp_path / "data")]) == "lightsr-bench $LIGHTSR_DATA"
 
 
+def test_commands_leave_out_what_changes_nothing() -> None:
+    shown = documents.command_line(["quality", "--force", "--pictures", "/home/me", "--debug", "--pictures=/a", "tiny"])
+    assert shown == "lightsr-bench quality tiny"
+
+
 def test_floats_are_rounded_to_significant_digits() -> None:
     value = {"a": [1.23456789, (1234567.0, 3)], "b": "x"}
     assert documents.rounded(value) == {"a": [1.235, [1235000.0, 3]], "b": "x"}
