@@ -330,8 +330,6 @@ def _device_section(run: DeviceRun) -> str:
         "`lightsr` is the runtime with its tiles and checks, the others run the whole picture at once."
     )
     parts.append(device_report.rows_table(report, report.rows))
-    if report.failures:
-        parts.append("\n".join(f"- failed: {name}: {reason}" for name, reason in report.failures.items()))
     if report.interrupted:
         parts.append("This run was interrupted; what it had measured is shown.")
     return "\n\n".join(parts)

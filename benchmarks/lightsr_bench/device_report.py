@@ -178,6 +178,7 @@ def costs_table(report: Report) -> str:
         f"{entry.macs_per_px:,.0f} | {entry.file_kib:,.0f} |"
         for name, entry in report.costs.items()
     ]
+    lines += [f"| {name} | failed: {reason} | | | | |" for name, reason in report.failures.items()]
     return "\n".join(lines)
 
 
@@ -212,6 +213,4 @@ def text(report: Report) -> str:
     parts = ["\n".join(target_lines(report.target)), costs_table(report)]
     if report.rows:
         parts.append(rows_table(report, report.rows))
-    if report.failures:
-        parts.append("\n".join(f"failed: {name}: {reason}" for name, reason in report.failures.items()))
     return "\n\n".join(parts)

@@ -130,7 +130,7 @@ def test_the_command_writes_a_document_that_can_be_read_back(
     assert main(["device", "espcn", str(broken), *options]) == 3
     printed = capsys.readouterr().out
     assert "ESPCN-1ch_x2 (random weights) | onnxruntime | 32 | 1 |" in printed
-    assert "failed: broken: " in printed
+    assert "| broken | failed: " in printed
     content = documents.read(out)
     assert "$LIGHTSR_PEERS/broken.onnx" in content["command"]
     report = device_report.from_document(content)
