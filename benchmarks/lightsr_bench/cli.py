@@ -130,6 +130,12 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"lightsr-bench: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        if arguments.debug:
+            raise
+        enough = " (on a device: pip install onnx psutil)" if arguments.command == "device" else ""
+        print(f"lightsr-bench: {error.name} is not installed; pip install 'lightsr[bench]'{enough}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("lightsr-bench: stopped", file=sys.stderr)
         return 130

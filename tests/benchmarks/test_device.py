@@ -6,7 +6,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from lightsr import raster
 from lightsr_bench import device, device_report, documents, limits, networks, target
 from lightsr_bench.cli import main
 from lightsr_bench.device import Row
@@ -225,3 +227,42 @@ def test_where_nothing_can_be_written_nothing_is_measured(
     captured = capsys.readouterr()
     assert "out: cannot be written: there is no such folder" in captured.err
     assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "missing", "cure"),
+    [
+        (
+            ["device", "tiny"],
+            "psutil",
+            "psutil is not installed; pip install 'lightsr[bench]' (on a device: pip install",
+        ),
+        (["quality", "--data", "."], "skimage", "skimage is not installed; pip install 'lightsr[bench]'"),
+    ],
+)
+def test_what_is_not_installed_is_named(command: list[str], missing: str, cure: str, tmp_path: Path) -> None:
+    code = (
+        f"import sys\nsys.modules['{missing}'] = None\nfrom lightsr_bench.cli import main\nsys.exit(main({command!r}))"
+    )
+    random = np.random.default_rng(0)
+    with (tmp_path / "a.png").open("wb") as file:
+        raster.write_png(random.integers(0, 255, (48, 48), dtype=np.uint8), file)
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert finished.returncode == 1
+    assert cure in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_a_device_needs_no_pytorch_to_be_measured() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'matplotlib', 'skimage', 'scipy', 'cv2', 'onnxscript', 'onnxsim'):\n"
+        "    sys.modules[name] = None\n"
+        "from lightsr_bench.cli import main\n"
+        "sys.exit(main(['device', 'tiny', '--size', '32', '--threads', '1', '--rounds', '1', '--seconds', '0.01']))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert finished.returncode == 0, finished.stderr
+    assert "| tiny-x2-int8 | lightsr | 32 | 1 |" in finished.stdout
