@@ -134,7 +134,10 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.debug:
             raise
         enough = " (on a device: pip install onnx psutil)" if arguments.command == "device" else ""
-        print(f"lightsr-bench: {error.name} is not installed; pip install 'lightsr[bench]'{enough}", file=sys.stderr)
+        print(
+            f"lightsr-bench: {(error.name or 'a package').split('.')[0]} is not installed; pip install 'lightsr[bench]'{enough}",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("lightsr-bench: stopped", file=sys.stderr)
