@@ -133,11 +133,9 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if arguments.debug:
             raise
+        name = (error.name or "a package").split(".")[0]
         enough = " (on a device: pip install onnx psutil)" if arguments.command == "device" else ""
-        print(
-            f"lightsr-bench: {(error.name or 'a package').split('.')[0]} is not installed; pip install 'lightsr[bench]'{enough}",
-            file=sys.stderr,
-        )
+        print(f"lightsr-bench: {name} is not installed; pip install 'lightsr[bench]'{enough}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("lightsr-bench: stopped", file=sys.stderr)
