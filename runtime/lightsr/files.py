@@ -146,9 +146,18 @@ def new_file(path: Path, *, overwrite: bool = False, permissions: int = 0o666) -
     except FileExistsError as error:
         raise OutputError(f"{path}: exists; --force overwrites it") from error
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or type(error).__name__}") from error
+        raise OutputError(f"{path}: cannot be written: {_reason(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _reason(error: BaseException | None) -> str:
+    """What the system said; pydicom wraps its errors in others, with texts that quote values."""
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+        error = error.__cause__
+    return "unknown reason"
 
 
 def _take_name(temporary: Path, path: Path) -> None:

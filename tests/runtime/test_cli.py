@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -267,3 +268,23 @@ def test_names_cannot_move_the_cursor(scans: Path, tmp_path: Path, capsys: pytes
     assert "a\\x1b[31m\\x0ab.dcm" in printed.out
     assert "bad\\x1b[2J.dcm" in printed.err
     assert "\x1b" not in printed.out + printed.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full of Linux")
+def test_a_full_disk_is_told(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """Every byte goes where there is no room."""
+    opened = os.open
+
+    def full(path: Any, flags: int, mode: int = 0o777) -> int:
+        if ".lightsr-" in str(path):
+            opened_file = opened(path, flags, mode)
+            os.close(opened_file)
+            return opened("/dev/full", os.O_WRONLY)
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", full)
+    for name in ("ct.dcm", "colour.png"):
+        target = tmp_path / "out" / name
+        assert main([str(scans / name), str(target)]) == 1
+        assert capsys.readouterr().err == f"lightsr-infer: {target}: cannot be written: No space left on device\n"
+        assert list(target.parent.iterdir()) == []
