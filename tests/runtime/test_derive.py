@@ -367,3 +367,8 @@ def test_private_elements_are_not_even_decoded(tmp_path: Path) -> None:
     path.write_bytes(content.replace(b"\x11\x00\x01\x10LO", b"\x11\x00\x01\x10ZZ"))
     _, result, _ = enlarged(path)
     assert not [element for element in result if element.tag.is_private]
+
+
+def test_who_made_the_source_is_not_said_to_have_made_the_result(tmp_path: Path) -> None:
+    _, result, _ = enlarged(save(a_dataset(InstanceCreatorUID="1.2.840.99"), tmp_path / "a.dcm"))
+    assert "InstanceCreatorUID" not in result

@@ -178,3 +178,11 @@ def test_somebody_is_held_back_where_it_can_be(folder: Path) -> None:
     ]
     _, held_back = data.hold_back(pairs, 0.1)
     assert {p.origin.subject for p in held_back} == {"b"}
+
+
+def test_a_short_row_of_the_manifest_has_no_licence(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    write(tmp_path / "a.png", random.integers(0, 255, (50, 60)).astype(np.uint8))
+    (tmp_path / "manifest.csv").write_text("path,modality,source,patient_id,licence\na.png,CT\n")
+    (source,) = data.load([tmp_path], 2, min_side_px=16).sources
+    assert (source["modality"], source["source"], source["licence"]) == ("CT", tmp_path.name, "")
