@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightsr import __version__, files
+from lightsr.cli import positive
 from lightsr.errors import LightsrError, OutputError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _add_device(commands: Any) -> None:
     d.add_argument("--scale", type=int, choices=(2, 3, 4, 8), help="of bundled models and architectures (default 2)")
     d.add_argument("--size", type=_numbers, default=[128, 256, 512], metavar="PX,...", help="(default 128,256,512)")
     d.add_argument("--threads", type=_threads, default=["1", "2", "all"], metavar="N,...", help="(default 1,2,all)")
-    d.add_argument("--rounds", type=_positive, default=3, metavar="N", help="processes a network (default 3)")
+    d.add_argument("--rounds", type=positive, default=3, metavar="N", help="processes a network (default 3)")
     d.add_argument("--seconds", type=float, default=1.0, metavar="S", help="least duration of a round (default 1)")
     d.add_argument("--limit", metavar="memory=256M,cpus=1", help="imitate a smaller machine")
     d.add_argument(
@@ -92,8 +93,8 @@ def _add_quality(commands: Any) -> None:
     )
     q.add_argument("--by-source", action="store_true", help="a second table, per source")
     q.add_argument("--pictures", type=Path, metavar="DIR", help="the worst and the median image of every modality")
-    q.add_argument("--limit", type=_positive, metavar="N", help="only about N images, spread evenly")
-    q.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the networks (default all)")
+    q.add_argument("--limit", type=positive, metavar="N", help="only about N images, spread evenly")
+    q.add_argument("--threads", type=positive, metavar="N", help="CPU threads of the networks (default all)")
     _add_output(q)
 
 
@@ -103,18 +104,12 @@ def _add_output(p: argparse.ArgumentParser) -> None:
     p.add_argument("--debug", action="store_true", help="show tracebacks")
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"'{text}': a whole number above 0 is needed")
-    return int(text)
-
-
 def _numbers(text: str) -> list[int]:
-    return [_positive(part) for part in text.split(",")]
+    return [positive(part) for part in text.split(",")]
 
 
 def _threads(text: str) -> list[str]:
-    return [part if part == "all" else str(_positive(part)) for part in text.split(",")]
+    return [part if part == "all" else str(positive(part)) for part in text.split(",")]
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lightsr_bench import documents, guest
 from lightsr_bench.emulator import CPUS, EmulationError, Emulator
+from lightsr_bench.networks import first_line
 
 SIZE_PX = 64
 """Side of the picture whose instructions are counted."""
@@ -133,7 +134,7 @@ def _emulate(name: str, content: bytes, emulator: Emulator, size_px: int) -> Emu
     try:
         here = [session.run(None, {session.get_inputs()[0].name: picture})[0] for picture in pictures]
     except Exception as error:  # onnxruntime's exceptions have no common public base
-        raise EmulationError(f"does not run on this machine: {_first_line(error)}") from error
+        raise EmulationError(f"does not run on this machine: {first_line(error)}") from error
     with tempfile.TemporaryDirectory(prefix="lightsr-") as temporary:
         folder = Path(temporary)
         (folder / "model.onnx").write_bytes(content)
@@ -173,7 +174,7 @@ def _session(content: bytes) -> Any:
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # as above
-        raise EmulationError(f"does not load on this machine: {_first_line(error)}") from error
+        raise EmulationError(f"does not load on this machine: {first_line(error)}") from error
     inputs = session.get_inputs()
     shape = inputs[0].shape if inputs else []
     if len(inputs) != 1 or len(shape) != 4 or shape[1] not in (1, 3) or inputs[0].type != "tensor(float)":
@@ -251,10 +252,6 @@ def least_between_marks(counts: str) -> int:
     if len(marks) != guest.COUNTED_RUNS + 1:
         raise EmulationError(f"{len(marks)} marks in the instruction count, {guest.COUNTED_RUNS + 1} are expected")
     return min(after - before for before, after in itertools.pairwise(marks))
-
-
-def _first_line(error: Exception) -> str:
-    return json.dumps((str(error).strip() or type(error).__name__).splitlines()[0][:160])
 
 
 def describe(rows: Iterable[EmulatedRow]) -> str:

@@ -201,7 +201,7 @@ class OnnxRunner:
         try:
             self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions have no common public base
-            raise NetworkError(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from error
+            raise NetworkError(f"{path}: onnxruntime cannot load it: {first_line(error, path)}") from error
         inputs = self.session.get_inputs()
         shape = inputs[0].shape if inputs else []
         if len(inputs) != 1 or len(shape) != 4 or shape[1] not in (1, 3) or inputs[0].type != "tensor(float)":
@@ -222,7 +222,9 @@ class OnnxRunner:
             result: NDArray[np.float32] = self.session.run(None, {self.input_name: picture[None]})[0][0]
         except Exception as error:  # as above
             size = f"{picture.shape[1]}x{picture.shape[2]}"
-            raise NetworkError(f"{self.path}: onnxruntime failed on {size} pixels: {_first_line(error)}") from error
+            raise NetworkError(
+                f"{self.path}: onnxruntime failed on {size} pixels: {first_line(error, self.path)}"
+            ) from error
         return result
 
 
@@ -252,7 +254,7 @@ class OpenCvRunner:
             superres.DnnSuperResImpl_create()  # registers the layer that turns depth to space
             self.net: Any = cv2.dnn.readNet(os.fspath(path))
         except cv2.error as error:
-            raise NetworkError(f"{path}: OpenCV cannot load it: {_first_line(error)}") from error
+            raise NetworkError(f"{path}: OpenCV cannot load it: {first_line(error, path)}") from error
         self.path = path
 
     @cached_property
@@ -269,7 +271,9 @@ class OpenCvRunner:
             result: NDArray[np.float32] = self.net.forward()[0]
         except cv2.error as error:
             size = f"{picture.shape[1]}x{picture.shape[2]}"
-            raise NetworkError(f"{self.path}: OpenCV failed on {size} pixels: {_first_line(error)}") from error
+            raise NetworkError(
+                f"{self.path}: OpenCV failed on {size} pixels: {first_line(error, self.path)}"
+            ) from error
         return result
 
 
@@ -282,5 +286,9 @@ def _probed_scale(runner: OnnxRunner | OpenCvRunner, path: Path) -> int:
     return scale
 
 
-def _first_line(error: Exception) -> str:
-    return json.dumps(str(error).strip().splitlines()[0][:160]) if str(error).strip() else type(error).__name__
+def first_line(error: Exception, path: Path | None = None) -> str:
+    """What a foreign library said, in one short line, a file called by its name without its folders."""
+    text = str(error).strip() or type(error).__name__
+    if path is not None:
+        text = text.replace(str(path), path.name)
+    return json.dumps(text.splitlines()[0][:160])

@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--scale", type=int, choices=(2, 3, 4, 8), help="enlargement (default 2)")
     p.add_argument("--model", metavar="NAME|FILE.onnx", help="bundled model or model file")
     p.add_argument("--precision", choices=("int8", "fp32"), help="of the model (default int8)")
-    p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default all; 1 on shared machines)")
+    p.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default all; 1 on shared machines)")
     p.add_argument("--tile", type=_tile, metavar="N", help="tile side, low-resolution pixels (default 256)")
     p.add_argument("--glob", metavar="G", default="*", help="in a folder, only files whose name matches")
     existing = p.add_mutually_exclusive_group()
@@ -55,14 +55,15 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _positive(text: str, least: int = 1) -> int:
+def positive(text: str, least: int = 1) -> int:
+    """A whole number of at least `least`, for argparse."""
     if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f"'{text}': a whole number, at least {least}, is needed")
     return int(text)
 
 
 def _tile(text: str) -> int:
-    return _positive(text, 16)
+    return positive(text, 16)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -106,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.debug:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"lightsr-infer: {where}{error.strerror or type(error).__name__}", file=sys.stderr)
+        _say(f"lightsr-infer: {where}{error.strerror or type(error).__name__}", sys.stderr)
         return FAILED
     except Exception as error:
         if arguments.debug:
@@ -165,7 +166,12 @@ def _infer(arguments: argparse.Namespace) -> int:
     outcomes: list[Outcome] = []
     for number, job in enumerate(jobs, start=1):
         if live:
-            print(f"\r\x1b[K{number}/{len(jobs)} {job.source.name}", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r\x1b[K{number}/{len(jobs)} {job.source.name.translate(CONTROL_CHARACTERS)}",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
         try:
             if job.problem:
                 outcome = Outcome(job.source, job.target, "failed", message=job.problem)

@@ -170,7 +170,7 @@ def test_numbers_must_be_above_0(option: str, value: str, capsys: pytest.Capture
     with pytest.raises(SystemExit) as stop:
         main(["device", "tiny", f"{option}={value}"])
     assert stop.value.code == 2
-    assert "a whole number above 0 is needed" in capsys.readouterr().err
+    assert "a whole number, at least 1, is needed" in capsys.readouterr().err
 
 
 def test_a_busy_machine_is_told() -> None:

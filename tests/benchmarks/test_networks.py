@@ -133,3 +133,12 @@ def test_opencv_runs_its_own_graphs(peers: Path) -> None:
     picture = np.tile(np.linspace(0.2, 0.8, 40, dtype=np.float32), (40, 1))[None]
     expected = np.tile(np.interp((np.arange(80) - 0.5) / 2, np.arange(40), picture[0, 0]), (80, 1))
     np.testing.assert_allclose(runner.run(picture)[0, 8:-8, 8:-8], expected[8:-8, 8:-8], atol=0.02)
+
+
+def test_foreign_messages_name_no_folders(tmp_path: Path) -> None:
+    """onnxruntime puts the whole path into its text, which goes into published results."""
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"not a network")
+    with pytest.raises(NetworkError) as caught:
+        networks.load(broken, "onnxruntime", threads=1)
+    assert str(caught.value).count(str(tmp_path)) == 1  # ours, which the result file names by its variable

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from lightsr import __version__
+from lightsr.cli import positive
 from lightsr.errors import LightsrError
 
 if TYPE_CHECKING:
@@ -39,16 +40,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--patch", type=int, metavar="PX", help="side of a low-resolution training patch")
     p.add_argument("--init", type=Path, metavar="FILE", help="start from the weights of this checkpoint")
     p.add_argument("--resume", action="store_true", help="go on with the run in RUN")
-    p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all)")
+    p.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: all)")
     p.add_argument("--debug", action="store_true", help="show tracebacks")
     p.add_argument("--version", action="version", version=f"lightsr-train {__version__}")
     return p
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"'{text}': a whole number above 0 is needed")
-    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:
