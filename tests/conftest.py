@@ -1,6 +1,7 @@
 """Shared by all parts: real images, a small network, models made from it."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,13 @@ import pydicom
 import pytest
 
 SAMPLES = Path(pydicom.__file__).parent / "data" / "test_files"
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread() -> None:
+    """Networks of a test's size gain nothing from threads, which wait for each other on a busy machine."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

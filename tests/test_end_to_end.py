@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from lightsr import raster
 
 CONFIG = """
 name = "little"
@@ -34,18 +35,24 @@ def run(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]
 def test_train_export_infer(tmp_path: Path, samples: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
+    random = np.random.default_rng(0)
+    for patient in range(3):  # so that some are held back
+        (images / f"p{patient}").mkdir()
+        waves = 2000 + 900 * np.sin(np.mgrid[:90, :80][0] / (3 + patient)) + random.integers(0, 40, (90, 80))
+        with (images / f"p{patient}" / "waves.png").open("wb") as file:
+            raster.write_png(waves.astype(np.uint16), file)
     for name in ("CT_small.dcm", "examples_overlay.dcm", "examples_rgb_color.dcm"):
         (images / name).write_bytes((samples / name).read_bytes())
     (images / "broken.dcm").write_bytes((samples / "CT_small.dcm").read_bytes()[:9000])
     (tmp_path / "c.toml").write_text(CONFIG)
 
     trained = run("lightsr_train.cli", "--config", tmp_path / "c.toml", "--data", images, "--out", tmp_path / "run")
-    assert "3 images, 1 skipped" in trained.stderr
+    assert "6 images, 1 skipped" in trained.stderr
     assert "broken.dcm" in trained.stderr
 
     exported = run("lightsr_export.cli", tmp_path / "run", "-o", tmp_path / "models")
     assert "little-x2-int8.onnx" in exported.stdout
-    card = (tmp_path / "models" / "little-x2-card.md").read_text()
+    card = (tmp_path / "models" / "card.md").read_text()
     assert "training steps: 30" in card
 
     for precision in ("fp32", "int8"):

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lightsr_train import protocol
 from lightsr_train.degradation import DESCRIPTIONS, Degradation
 
-from lightsr_bench import documents, protocol
+from lightsr_bench import documents
 from lightsr_bench.documents import DocumentError
 from lightsr_bench.methods import Failure, by_method
 from lightsr_bench.networks import Network

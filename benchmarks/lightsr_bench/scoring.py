@@ -12,11 +12,11 @@ import numpy as np
 from lightsr import files
 from lightsr.errors import ImageError, LightsrError
 from lightsr.image import Image
+from lightsr_train import protocol
 from lightsr_train.data import DataError, Origin, image_files, origin, read_manifest
 from lightsr_train.degradation import Degradation, crop_to_multiple, degrade
 from numpy.typing import NDArray
 
-from lightsr_bench import protocol
 from lightsr_bench.methods import Failure, Selection, reason
 from lightsr_bench.quality import Score, with_gains
 from lightsr_bench.quality_report import Measured, Report

@@ -8,26 +8,9 @@ from importlib import metadata
 from pathlib import Path
 
 import psutil
-from lightsr import __version__
+from lightsr import __version__, processor
 from lightsr.model import available_cpus
-
-FEATURES = {
-    "avx2": "AVX2",
-    "avx512f": "AVX-512",
-    "avx_vnni": "AVX-VNNI",
-    "avx512_vnni": "AVX512-VNNI",
-    "amx_int8": "AMX-INT8",
-    "asimd": "NEON",
-    "asimddp": "dotprod",
-    "i8mm": "i8mm",
-    "bf16": "BF16",
-    "sve": "SVE",
-    "sme": "SME",
-}
-"""Flags of /proc/cpuinfo that choose onnxruntime's kernels, and what people call them."""
-
-SYSTEM = Path("/")
-"""Where /proc and /sys are looked for."""
+from lightsr.processor import SYSTEM, Processor, file_text
 
 
 @dataclass(frozen=True)
@@ -85,9 +68,9 @@ class Target:
     @property
     def label(self) -> str:
         """One line for tables."""
-        parts = [self.board or self.cpu, f"{self.cpus} CPU" + ("s" if self.cpus > 1 else "")]
-        parts += [name for name in ("AVX512-VNNI", "AVX-VNNI", "AVX2", "dotprod", "NEON") if name in self.features][:1]
-        return ", ".join(parts + ([self.limited] if self.limited else []))
+        cpu = Processor(self.cpu, self.board, self.architecture, self.features)
+        cpus = f"{self.cpus} CPU" + ("s" if self.cpus > 1 else "")
+        return ", ".join(filter(None, (cpu.name, cpus, cpu.telling_feature, self.limited)))
 
 
 def describe(*, limited: str = "", system: Path = SYSTEM) -> Target:
@@ -104,18 +87,17 @@ def describe(*, limited: str = "", system: Path = SYSTEM) -> Target:
     -------
     Target
     """
-    info = _cpuinfo(_text(system / "proc/cpuinfo"))
-    flags = set((info.get("flags") or info.get("Features") or "").split())
+    found = processor.describe(system=system)
     memory = psutil.virtual_memory()
     return Target(
-        cpu=info.get("model name") or info.get("Model") or _arm_core(info) or platform.processor() or "unknown",
-        board=_text(system / "proc/device-tree/model").strip("\0\n "),
-        architecture=platform.machine(),
+        cpu=found.cpu,
+        board=found.board,
+        architecture=found.architecture,
         cores=psutil.cpu_count(logical=False) or 0,
         cpus=available_cpus(),
         caches=_caches(system / "sys/devices/system/cpu/cpu0/cache"),
-        features=tuple(name for flag, name in FEATURES.items() if flag in flags),
-        governor=_text(system / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip(),
+        features=found.features,
+        governor=file_text(system / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip(),
         memory_mib=round(memory.total / 2**20),
         available_mib=round(memory.available / 2**20),
         memory_limit_mib=_memory_limit_mib(system),
@@ -129,52 +111,18 @@ def describe(*, limited: str = "", system: Path = SYSTEM) -> Target:
     )
 
 
-ARM_CORES = {
-    "0xd03": "Cortex-A53",
-    "0xd04": "Cortex-A35",
-    "0xd05": "Cortex-A55",
-    "0xd08": "Cortex-A72",
-    "0xd0b": "Cortex-A76",
-    "0xd0c": "Neoverse-N1",
-    "0xd40": "Neoverse-V1",
-    "0xd49": "Neoverse-N2",
-    "0xd4f": "Neoverse-V2",
-}
-"""Part numbers of Arm's own cores, as in the main ID register (MIDR_EL1)."""
-
-
-def _arm_core(info: dict[str, str]) -> str:
-    return ARM_CORES.get(info.get("CPU part", ""), "")
-
-
-def _cpuinfo(text: str) -> dict[str, str]:
-    """First core's entries, and those at the end that a Raspberry Pi adds."""
-    entries: dict[str, str] = {}
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        entries.setdefault(name.strip(), value.strip())
-    return entries
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
 def _caches(folder: Path) -> dict[str, str]:
     caches = {}
     for index in sorted(folder.glob("index*")):
-        kind = {"Data": "d", "Instruction": "i"}.get(_text(index / "type").strip(), "")
-        caches[f"L{_text(index / 'level').strip()}{kind}"] = _text(index / "size").strip()
+        kind = {"Data": "d", "Instruction": "i"}.get(file_text(index / "type").strip(), "")
+        caches[f"L{file_text(index / 'level').strip()}{kind}"] = file_text(index / "size").strip()
     return caches
 
 
 def _groups(system: Path) -> dict[str, str]:
     """Controllers of /proc/self/cgroup ("" for version 2) and the group the process is in."""
     groups: dict[str, str] = {}
-    for line in _text(system / "proc/self/cgroup").splitlines():
+    for line in file_text(system / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         groups |= dict.fromkeys(controllers.split(","), path)
     return groups
@@ -188,7 +136,7 @@ def _settings(system: Path, controller: str, version_2: str, version_1: str) -> 
     else:
         home, path, name = root, groups.get("", "/"), version_2
     places = [Path(path.lstrip("/")), *Path(path.lstrip("/")).parents]
-    return [value for place in places if (value := _text(home / place / name).strip())]
+    return [value for place in places if (value := file_text(home / place / name).strip())]
 
 
 def _memory_limit_mib(system: Path) -> float | None:
@@ -207,7 +155,7 @@ def _cpu_limit(system: Path) -> float | None:
 
 
 def _system_name(system: Path) -> str:
-    release = dict(line.split("=", 1) for line in _text(system / "etc/os-release").splitlines() if "=" in line)
+    release = dict(line.split("=", 1) for line in file_text(system / "etc/os-release").splitlines() if "=" in line)
     name = release.get("PRETTY_NAME", "").strip('"') if sys.platform == "linux" else platform.platform()
     return f"{name or 'Linux'}, kernel {os.uname().release.split('-')[0]}" if sys.platform == "linux" else name
 

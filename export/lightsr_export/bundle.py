@@ -1,6 +1,6 @@
-"""List the models of a folder with their sha256: `python -m lightsr_export.bundle DIR`.
+"""Take exported models into the runtime: `python -m lightsr_export.bundle EXPORTED_DIR runtime/lightsr/models`.
 
-The runtime's wheel carries such a folder; it loads no file whose bytes differ from the list.
+The wheel carries that folder with a list of sha256; no file is loaded whose bytes differ from it.
 """
 
 import hashlib
@@ -42,10 +42,47 @@ def listing(folder: Path) -> list[BundledModel]:
     return entries
 
 
+def take(source: Path, folder: Path) -> list[BundledModel]:
+    """Copy the models of an export, and its card under their name, and renew the list.
+
+    Parameters
+    ----------
+    source : Path
+        Folder of lightsr-export.
+    folder : Path
+        Folder of bundled models.
+
+    Raises
+    ------
+    LightsrError
+        There is no model or card in `source`, or one is refused; nothing is then changed.
+    """
+    entries = listing(source)
+    cards = {f"{entry.name}-x{entry.scale}-card.md" for entry in entries}
+    if len(cards) != 1 or not (source / "card.md").is_file():
+        raise ModelError(
+            f"{source}: holds {len(entries)} models and no card of theirs; export into a folder of its own"
+        )
+    copies = {entry.file_name: (source / entry.file_name).read_bytes() for entry in entries}
+    kept = sum(path.stat().st_size for path in folder.glob("*.onnx") if path.name not in copies)
+    total = kept + sum(map(len, copies.values()))
+    if total > MAX_FOLDER_BYTES:
+        raise ModelError(f"{folder}: would hold {total} bytes of models; {MAX_FOLDER_BYTES} are allowed")
+    copies[cards.pop()] = (source / "card.md").read_bytes()
+    for name, content in copies.items():
+        with files.new_file(folder / name, overwrite=True) as file:
+            file.write(content)
+    return entries
+
+
 def main() -> int:
-    """Rewrite models.json in the folder named on the command line."""
-    folder = Path(sys.argv[1])
+    """Take the export in the folder that the command line names first into the second."""
+    if len(sys.argv) != 3:
+        sys.stderr.write("usage: python -m lightsr_export.bundle EXPORTED_DIR MODELS_DIR\n")
+        return 2
+    source, folder = map(Path, sys.argv[1:])
     try:
+        take(source, folder)
         content = json.dumps([asdict(entry) for entry in listing(folder)], indent=1) + "\n"
         with files.new_file(folder / "models.json", overwrite=True) as file:
             file.write(content.encode())

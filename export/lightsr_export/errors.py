@@ -5,3 +5,7 @@ from lightsr.errors import LightsrError
 
 class ExportError(LightsrError):
     """An export that could not be proven right; nothing was written."""
+
+
+class IntegerFormError(ExportError):
+    """A graph between whose stem and tail lies what onnxruntime has no integers for."""

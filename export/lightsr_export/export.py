@@ -1,5 +1,6 @@
-"""A checkpoint in, verified model files out."""
+"""A checkpoint in, verified model files and a report out."""
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -10,56 +11,62 @@ import numpy as np
 import onnx
 from lightsr import files
 from lightsr.card import ModelCard, Precision, check_name
-from lightsr.errors import OutputError
+from lightsr.errors import LightsrError, OutputError
 from lightsr.model import Model
 from lightsr.upscaler import IntensityMap, Upscaler
 from lightsr_train import checkpoint, data
+from lightsr_train.contract import Network
 from lightsr_train.data import Pair
 from lightsr_train.networks import parameter_count
 from lightsr_train.training import gain_over_bicubic
 from numpy.typing import NDArray
 
-from lightsr_export import graph, quantise
+from lightsr_export import graph, profile, quantise
+from lightsr_export import report as report_module
+from lightsr_export.attempts import Attempt, Search
+from lightsr_export.errors import ExportError, IntegerFormError
+from lightsr_export.finetune import Tuning
+from lightsr_export.gate import MAX_DROP_DB, Judge
 from lightsr_export.golden import golden
-from lightsr_export.rewrite import FLOAT_PARTS
+from lightsr_export.report import LATENCY_SIDE_PX, FileReport, Report, Trial, card_text
+from lightsr_export.rewrite import FLOAT_PARTS, rewritten
 
 logger = logging.getLogger(__name__)
 
 CALIBRATION_IMAGES = 16
 """Most calibration images per modality."""
 
-CALIBRATION_SIDE_PX = 128
+CALIBRATION_SIDE_PX = 512
 """Side of the centre part that is taken of each, low-resolution pixels."""
 
 
 @dataclass(frozen=True)
-class Exported:
-    """One model file that was written.
+class Options:
+    """How to export.
 
     Parameters
     ----------
-    path : Path
-    card : ModelCard
-    bytes : int
-    difference : float
-        fp32: largest difference between onnxruntime and torch, as a share of the range.
+    calibration : Path, optional
+        Folder of training images for int8; by default the run's own.
+    int8 : bool
+        Whether to make the quantised file too.
+    allowed_db : float
+        Loss of int8 that is allowed in the mean of a data range; see `gate`.
+    tuning : Tuning, optional
+        How to fine-tune where the gate fails otherwise; by default that is not done.
+    overwrite : bool
     """
 
-    path: Path
-    card: ModelCard
-    bytes: int
-    difference: float
+    calibration: Path | None = None
+    int8: bool = True
+    allowed_db: float = MAX_DROP_DB
+    tuning: Tuning | None = None
+    overwrite: bool = False
 
 
 def export(
-    source: Path,
-    folder: Path,
-    *,
-    calibration: Path | None = None,
-    int8: bool = True,
-    overwrite: bool = False,
-    tell: Callable[[str], None] = logger.info,
-) -> list[Exported]:
+    source: Path, folder: Path, options: Options = Options(), *, tell: Callable[[str], None] = logger.info
+) -> Report:
     """Export a trained network.
 
     Parameters
@@ -67,100 +74,230 @@ def export(
     source : Path
         Run folder or checkpoint of lightsr-train.
     folder : Path
-        Gets ``NAME-xS-fp32.onnx``, ``NAME-xS-int8.onnx`` and ``NAME-xS-card.md``; made
-        where it is missing.
-    calibration : Path, optional
-        Folder of training images for int8; by default the run's own.
-    int8 : bool
-        Whether to write the quantised file too.
-    overwrite : bool
+        Gets ``NAME-xS-fp32.onnx``, ``NAME-xS-int8.onnx``, ``report.json`` and ``card.md``;
+        made where it is missing. The int8 file is left out where it fails the gate.
+    options : Options
     tell : callable
         Told what is being done.
 
     Returns
     -------
-    list of Exported
+    Report
 
     Raises
     ------
     lightsr.LightsrError
-        No such checkpoint, no images to calibrate on, a result that is not proven right,
-        or files that exist already. Nothing is then written.
+        No such checkpoint, no images to calibrate or to judge on, a result that is not
+        proven right, or files that exist already. Nothing is then written.
     """
     trained = checkpoint.load(source)
     check_name(trained.name)
     network = trained.network()
-    config = network.config
-    stem = f"{trained.name}-x{config.scale}"
-    precisions: tuple[Precision, ...] = ("fp32", "int8") if int8 else ("fp32",)
+    stem = f"{trained.name}-x{network.config.scale}"
+    precisions: tuple[Precision, ...] = ("fp32", "int8") if options.int8 else ("fp32",)
     targets = {precision: folder / f"{stem}-{precision}.onnx" for precision in precisions}
-    card_path = folder / f"{stem}-card.md"
-    if not overwrite:
-        files.refuse_existing([*targets.values(), card_path])
-    pairs: list[Pair] = []
-    if int8:
-        folders = [calibration] if calibration else checkpoint.data_folders(source)
-        tell(f"reading calibration images from {', '.join(map(str, folders))}")
-        # The same images as in training, so that the same patients are held back.
-        patch_px = trained.provenance["training"]["patch_px"]
-        pairs = list(data.load(folders, config.scale, min_side_px=patch_px).pairs)
+    report_path, card_path = folder / "report.json", folder / "card.md"
+    if not options.overwrite:
+        files.refuse_existing([*targets.values(), report_path, card_path])
+    training, held_back = _images(source, trained, options, tell) if options.int8 else ([], [])
 
-    tell("exporting to ONNX")
-    model = graph.to_onnx(network)
-    graph.checked(model, network)
-    tell("simplifying")
-    model = graph.simplified(model, network)
-    difference = graph.checked(model, network)
+    tell("rewriting the network and exporting it to ONNX")
+    model, rewrites, difference = deployed(network)
     models: dict[Precision, onnx.ModelProto] = {"fp32": model}
-    training, held_back = data.hold_back(pairs, trained.provenance["training"]["hold_back"])
-    if int8:
-        tell("calibrating int8")
-        ranges = quantise.calibrate(model, calibration_inputs(training))
-        models["int8"] = quantise.quantised(model, ranges)
+    trials: list[Attempt] = []
+    refusal = ""
+    judge = Judge(held_back, network.config.scale)
+    if options.int8:
+        try:
+            trials = _attempts(model, training, judge, trained, options, tell)
+        except IntegerFormError as error:
+            refusal = str(error)
+        else:
+            if trials[-1].verdict.passes:
+                models["int8"] = trials[-1].model
+            else:
+                refusal = f"it fails the gate of {options.allowed_db:g} dB: {trials[-1].verdict}"
 
     card = ModelCard(
         name=trained.name,
-        scale=config.scale,
+        scale=network.config.scale,
         precision="fp32",
-        halo_px=config.halo_px,
-        alignment_px=config.unshuffle,
-        intensity="any",
-        consistency=config.consistency,
+        halo_px=network.halo_px,
+        alignment_px=network.alignment_px,
+        intensity=network.intensity,
+        consistency=network.consistency,
         degradations=tuple(trained.provenance["degradations"]),
         sources=trained.provenance["sources"],
         checkpoint_sha256=checkpoint.sha256(source),
         parameters=parameter_count(network),
-        metrics={},
+        metrics={"steps": trained.provenance["step"]},
         golden=golden(model, "fp32"),
     )
-    results = []
-    contents = []
-    for precision in precisions:
+    cards = {"fp32": card}
+    if "int8" in models:
+        cards["int8"] = replace(
+            card,
+            precision="int8",
+            intensity="unit",
+            float_parts=(*FLOAT_PARTS, *map(_layer, trials[-1].keep)),
+            golden=golden(models["int8"], "int8"),
+        )
+    contents = {}
+    for precision in models:
         tell(f"measuring {precision}")
-        if precision == "int8":
-            card = replace(
-                card,
-                precision="int8",
-                intensity="unit",
-                float_parts=FLOAT_PARTS,
-                golden=golden(models["int8"], "int8"),
-            )
-        metrics = {"steps": trained.provenance["step"]}
         if held_back:
-            metrics["held_back_gain_db"] = _gain(models[precision], card, held_back)
-        card = replace(card, metrics=metrics)
-        content = _with_card(models[precision], card)
-        contents.append((targets[precision], content))
-        results.append(Exported(targets[precision], card, len(content), difference))
-    contents.append((card_path, card_text(results).encode()))
+            gain = _gain(models[precision], cards[precision], held_back)
+            cards[precision] = replace(cards[precision], metrics=card.metrics | {"held_back_gain_db": gain})
+        contents[precision] = _with_card(models[precision], cards[precision])
+    report = _report(
+        {precision: (targets[precision].name, contents[precision]) for precision in models},
+        judge,
+        Report(
+            card=cards["fp32"],
+            rewrites=tuple(rewrites),
+            difference=difference,
+            files=(),
+            trials=tuple(_trial(attempt) for attempt in trials),
+            refusal=refusal,
+            speedup=0.0,
+            processor=report_module.processor_label(),
+            versions=report_module.versions(),
+        ),
+        tell,
+    )
+    _write(
+        {
+            **{targets[precision]: content for precision, content in contents.items()},
+            report_path: report.to_json().encode(),
+            card_path: card_text(report).encode(),
+        },
+        folder,
+        overwrite=options.overwrite,
+    )
+    if options.overwrite and "int8" not in models and options.int8:
+        targets["int8"].unlink(missing_ok=True)  # an older one would pass for this network's
+    return report
+
+
+def deployed(network: Network) -> tuple[onnx.ModelProto, list[str], float]:
+    """The network as the float graph that devices run.
+
+    Returns
+    -------
+    (ModelProto, list of str, float)
+        The model, the passes that changed it, and the largest difference to torch as a share of the range.
+
+    Raises
+    ------
+    ExportError
+        onnxruntime and torch disagree.
+    """
+    module, applied = rewritten(network)
+    model = graph.to_onnx(module)
+    graph.checked(model, network)
+    model, more = graph.simplified(model, network)
+    return model, [*applied, *more], graph.checked(model, network)
+
+
+def _images(
+    source: Path, trained: checkpoint.Checkpoint, options: Options, tell: Callable[[str], None]
+) -> tuple[list[Pair], list[Pair]]:
+    """Images of training patients to calibrate on, and of held-back ones to judge."""
+    folders = [options.calibration] if options.calibration else checkpoint.data_folders(source)
+    names = ", ".join(map(str, folders))
+    tell(f"reading images from {names}")
+    settings = trained.provenance["training"]
+    # The same images as in training, so that the same patients are held back.
+    pairs = data.load(folders, trained.dimensions["scale"], min_side_px=settings["patch_px"]).pairs
+    training, held_back = data.hold_back(pairs, settings["hold_back"])
+    if not training or not held_back:
+        raise ExportError(
+            f"{names}: {len(training)} images of training patients and {len(held_back)} of held-back ones; "
+            "int8 needs some of both; give more images with --calibration, or --no-int8"
+        )
+    return training, held_back
+
+
+def _attempts(
+    model: onnx.ModelProto,
+    training: list[Pair],
+    judge: Judge,
+    trained: checkpoint.Checkpoint,
+    options: Options,
+    tell: Callable[[str], None],
+) -> list[Attempt]:
+    quantise.body_nodes(model)  # before anything takes long
+    tell("int8: calibrating")
+    search = Search(model, list(calibration_inputs(training)), judge, allowed_db=options.allowed_db, tell=tell)
+    settings = trained.provenance["training"]
+    sampler = data.PatchSampler(
+        training,
+        scale=trained.dimensions["scale"],
+        patch_px=settings["patch_px"],
+        batch=settings["batch"],
+        seed=settings["seed"],
+        unit=True,
+    )
+    return search.until_it_passes(sampler, options.tuning)
+
+
+def _layer(weight: str) -> str:
+    return weight.removesuffix(".weight")
+
+
+def _trial(attempt: Attempt) -> Trial:
+    return Trial(attempt.means, attempt.percentile, tuple(map(_layer, attempt.keep)), attempt.verdict)
+
+
+def _report(
+    models: dict[Precision, tuple[str, bytes]], judge: Judge, bare: Report, tell: Callable[[str], None]
+) -> Report:
+    """`bare` with what the finished files measure."""
+    tell("timing")
+    lr = np.random.default_rng(0).random((1, 1, LATENCY_SIDE_PX, LATENCY_SIDE_PX), dtype=np.float32)
+    paired = profile.paired_latency({precision: content for precision, (_, content) in models.items()}, lr)
+    output_px = (bare.card.scale * LATENCY_SIDE_PX) ** 2
+    found = []
+    for precision, (name, content) in models.items():
+        minimum_ms, median_ms = report_module.latencies(paired, precision)
+        model = Model(content, name)
+        found.append(
+            FileReport(
+                name=name,
+                precision=precision,
+                bytes=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+                parameters=profile.parameters(content),
+                macs_per_px=sum(profile.multiply_adds(content, lr).values()) / output_px,
+                minimum_ms=minimum_ms,
+                median_ms=median_ms,
+                operators=profile.optimised_operators(content),
+                kernels=tuple(profile.kernels(content, lr)[: report_module.KERNELS]),
+                quality=report_module.quality(judge.scores(Upscaler(model), with_ssim=True)),
+                golden=model.passes_self_test(),
+            )
+        )
+    speedup = round(paired.ratio("fp32", "int8"), 3) if "int8" in models else 0.0
+    return replace(bare, files=tuple(found), speedup=speedup)
+
+
+def _write(contents: dict[Path, bytes], folder: Path, *, overwrite: bool) -> None:
+    """Write all files, each whole or not at all; where one fails, those that are new go again."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made: {error.strerror}; -o takes a folder") from error
-    for path, content in contents:
-        with files.new_file(path, overwrite=overwrite) as file:
-            file.write(content)
-    return results
+    new = [path for path in contents if not path.exists()]
+    written: list[Path] = []
+    try:
+        for path, content in contents.items():
+            with files.new_file(path, overwrite=overwrite) as file:
+                file.write(content)
+            written.append(path)
+    except LightsrError:
+        for path in set(new).intersection(written):
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _with_card(model: onnx.ModelProto, card: ModelCard) -> bytes:
@@ -190,41 +327,3 @@ def calibration_inputs(pairs: list[Pair]) -> Iterator[NDArray[np.float32]]:
             top, left = (max(0, (n - CALIBRATION_SIDE_PX) // 2) for n in pair.low.shape)
             part = pair.low[top : top + CALIBRATION_SIDE_PX, left : left + CALIBRATION_SIDE_PX]
             yield ((part - np.float32(mapping.offset)) / np.float32(mapping.span))[None, None]
-
-
-def card_text(results: list[Exported]) -> str:
-    """The card as Markdown, one for all precisions of a model."""
-    card = results[0].card
-    lines = [
-        f"# {card.name} x{card.scale}",
-        "",
-        "A light dense network of lightsr for medical super-resolution. Its results are derived images, "
-        "not for primary diagnosis.",
-        "",
-        f"- enlargement: {card.scale}; parameters: {card.parameters:,}; training steps: {card.metrics['steps']:,}",
-        f"- degradations trained for: {', '.join(card.degradations)}",
-        f"- consistency step: lambda = {card.consistency}",
-        f"- sees {card.halo_px} low-resolution pixels around each; tiles are aligned to {card.alignment_px}",
-        f"- checkpoint: sha256 {card.checkpoint_sha256}",
-        "",
-        "| file | KiB | intensity | in float | gain over bicubic on held-back patients, dB |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for result in results:
-        gain = result.card.metrics.get("held_back_gain_db", {})
-        lines.append(
-            f"| {result.path.name} | {result.bytes / 1024:.0f} | {result.card.intensity} | "
-            f"{', '.join(result.card.float_parts) or 'everything'} | "
-            f"{', '.join(f'{name} {value:+.2f}' for name, value in gain.items()) or 'not measured'} |"
-        )
-    lines += [
-        "",
-        f"onnxruntime and torch differ by at most {results[0].difference:.1e} of the input's range.",
-        "",
-        "Trained on (modality, collection, licence, images):",
-        "",
-    ]
-    for source in card.sources:
-        licence = source["licence"] or "licence not stated"
-        lines.append(f"- {source['modality']}: {source['source']}, {licence}, {source['images']}")
-    return "\n".join([*lines, ""])

@@ -2,37 +2,31 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
 import onnxruntime
 import onnxsim
 import torch
-from lightsr_train.networks import LightDense
 from numpy.typing import NDArray
+from torch import nn
 
 from lightsr_export.errors import ExportError
-from lightsr_export.rewrite import DeployedNetwork
+from lightsr_export.linear import multiplied_out
+from lightsr_export.rewrite import AGREEMENT, CHECK_SHAPES, check_input
 
 logger = logging.getLogger(__name__)
 
 OPSET = 18
 """Version of the standard operators: the newest that every target reads."""
 
-CHECK_SHAPES = ((1, 1, 17, 31), (3, 1, 33, 21))
-"""Inputs on which torch and onnxruntime are compared: odd sides, one and three pictures."""
 
-AGREEMENT = 1e-5
-"""Largest difference allowed between torch and onnxruntime, as a share of the input's range."""
-
-
-def to_onnx(network: LightDense) -> onnx.ModelProto:
-    """The deployed form of a network as an ONNX model with dynamic n, h and w."""
-    deployed = DeployedNetwork(network).eval()
+def to_onnx(network: nn.Module) -> onnx.ModelProto:
+    """A network as an ONNX model with dynamic n, h and w."""
     sizes = {0: torch.export.Dim("n"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
     program = torch.onnx.export(
-        deployed,
+        network.eval(),
         (torch.zeros(2, 1, 20, 24),),
         dynamo=True,
         opset_version=OPSET,
@@ -80,22 +74,21 @@ def run(model: onnx.ModelProto, lr: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def largest_difference(model: onnx.ModelProto, network: LightDense) -> float:
+def largest_difference(model: onnx.ModelProto, network: nn.Module) -> float:
     """Largest difference between onnxruntime and torch over `CHECK_SHAPES`; infinite where they cannot be compared."""
-    random = np.random.default_rng(0)
     worst = 0.0
     for shape in CHECK_SHAPES:
-        lr = random.random(shape, dtype=np.float32)
+        lr = check_input(shape)
         with torch.no_grad():
-            expected = network(torch.from_numpy(lr)).numpy()
-        found = run(model, lr)
+            expected = network(lr).numpy()
+        found = run(model, lr.numpy())
         if found.shape != expected.shape or not np.isfinite(found).all():
             return math.inf
         worst = max(worst, float(np.abs(found - expected).max()))
     return worst
 
 
-def checked(model: onnx.ModelProto, network: LightDense) -> float:
+def checked(model: onnx.ModelProto, network: nn.Module) -> float:
     """Largest difference from the network, once it is known to be small enough.
 
     Raises
@@ -110,19 +103,61 @@ def checked(model: onnx.ModelProto, network: LightDense) -> float:
     return difference
 
 
-def simplified(model: onnx.ModelProto, network: LightDense) -> onnx.ModelProto:
-    """What onnxsim makes of the model, or the model itself where that does not agree any more."""
-    try:
-        candidate, agrees = onnxsim.simplify(model)
-        if agrees and dynamic_axes(candidate) == dynamic_axes(model):
-            candidate = without_traces(candidate)
+def _onnxsim(model: onnx.ModelProto) -> onnx.ModelProto | None:
+    candidate, agrees = onnxsim.simplify(model)
+    if not agrees or dynamic_axes(candidate) != dynamic_axes(model):
+        raise ExportError("it changed the result or fixed a size")
+    return without_traces(candidate)
+
+
+def relus_first(model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """ReLU before DepthToSpace instead of behind it: right after the convolution, which takes it in."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    changed = False
+    for node in graph.node:
+        after = readers.get(node.output[0], [])
+        if node.op_type == "DepthToSpace" and [reader.op_type for reader in after] == ["Relu"]:
+            relu = after[0]
+            before, between, behind = node.input[0], node.output[0], relu.output[0]
+            rearranged = onnx.NodeProto()
+            rearranged.CopyFrom(node)
+            node.CopyFrom(onnx.helper.make_node("Relu", [before], [between], name=relu.name))
+            rearranged.input[0], rearranged.output[0] = between, behind
+            relu.CopyFrom(rearranged)
+            changed = True
+    return result if changed else None
+
+
+PASSES: tuple[tuple[str, Callable[[onnx.ModelProto], onnx.ModelProto | None]], ...] = (
+    ("onnxsim", _onnxsim),
+    ("linear", multiplied_out),
+    ("relus", relus_first),
+)
+"""Rewrites of the ONNX graph by name; each gives None where there is nothing to do."""
+
+
+def simplified(model: onnx.ModelProto, network: nn.Module) -> tuple[onnx.ModelProto, list[str]]:
+    """The model after all `PASSES` that leave its result as it is, and their names."""
+    applied = []
+    for name, apply in PASSES:
+        try:
+            candidate = apply(model)
+            if candidate is None:
+                continue
             checked(candidate, network)
-            return candidate
-        reason = "it changed the result or fixed a size"
-    except Exception as error:  # onnxsim raises what its passes raise
-        reason = f"it failed with {type(error).__name__}"
-    logger.warning("onnxsim's result is not used: %s", reason)
-    return model
+        except Exception as error:  # onnxsim raises what its passes raise
+            reason = str(error) if isinstance(error, ExportError) else f"it failed with {type(error).__name__}"
+            logger.warning("pass '%s' is left out: %s", name, reason)
+        else:
+            model = candidate
+            applied.append(name)
+    return model, applied
 
 
 def dynamic_axes(model: onnx.ModelProto) -> list[tuple[int, ...]]:

@@ -1,126 +1,202 @@
 """From the network that was trained to the one that a CPU runs best, exactly.
 
-Each function here is one rewrite; none changes what the network computes.
+Every pass is one rewrite of a torch module; none changes what the network computes.
+`rewritten` compares the network before and after each, and drops a pass that disagrees.
 """
+
+import copy
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from lightsr_train.networks import (
-    SKIP_KERNEL_PX,
-    ConsistencyStep,
-    DenseBlock,
-    LightDense,
-    PolyphaseSkip,
-    ZeroSumStem,
-)
+from lightsr_train.branches import BranchedConvolution
+from lightsr_train.dense import DenseBlock, LightDense, PolyphaseSkip, ZeroSumStem
 from torch import Tensor, nn
 
+from lightsr_export.phases import FixedConvolution, PhaseConsistency, of_input
+
+logger = logging.getLogger(__name__)
+
 STEM, SKIP, CONSISTENCY = "stem", "skip", "consistency"
-"""Parts of a `DeployedNetwork`, and starts of their weights' names, that stay in float."""
+"""Parts of a network, and starts of their weights' names, that stay in float."""
 
 FLOAT_PARTS = (STEM, SKIP, CONSISTENCY)
 
+CHECK_SHAPES = ((1, 1, 17, 31), (3, 1, 33, 21))
+"""Inputs on which networks are compared: odd sides, one and three pictures."""
 
-def convolution_of_deconvolution(weight: Tensor, stride: int) -> Tensor:
-    """Convolution that, followed by DepthToSpace, equals a transposed convolution.
+AGREEMENT = 1e-5
+"""Largest difference allowed between two forms of a network, as a share of the input's range."""
 
-    Output pixel ``q * stride + p`` of the transposed convolution meets input pixel
-    ``i`` through tap ``(q - i + 1) * stride + p``; so phase ``p`` is a convolution
-    of its own, and its three taps per axis appear in reverse order.
+
+@dataclass(frozen=True)
+class Pass:
+    """One rewrite.
 
     Parameters
     ----------
-    weight : Tensor, shape (channels, 1, 3 * stride, 3 * stride)
-        Of a transposed convolution with padding `stride`.
-    stride : int
+    name : str
+    apply : callable
+        Takes a network that it may change, gives the rewritten one, or None where there is nothing to do.
+    """
+
+    name: str
+    apply: Callable[[nn.Module], nn.Module | None]
+
+
+def rewritten(network: nn.Module, passes: "Iterable[Pass] | None" = None) -> tuple[nn.Module, list[str]]:
+    """The network after all passes that leave its result as it is.
+
+    Parameters
+    ----------
+    network : Module
+        In evaluation mode; it is not changed.
+    passes : iterable of Pass, optional
+        `PASSES` by default.
 
     Returns
     -------
-    Tensor, shape (stride * stride, channels, 3, 3)
-        For a convolution with padding 1; phases in row-major order.
+    (Module, list of str)
+        The rewritten network, and the names of the passes that changed it.
     """
-    channels = weight.shape[0]
-    split = weight.reshape(channels, 3, stride, 3, stride).flip(1, 3)
-    # axes: channel, tap row, phase row, tap column, phase column
-    return split.permute(2, 4, 0, 1, 3).reshape(stride * stride, channels, 3, 3).contiguous()
+    expected = [_output(network, shape) for shape in CHECK_SHAPES]
+    current, applied = copy.deepcopy(network).eval(), []
+    for step in PASSES if passes is None else passes:
+        candidate = step.apply(copy.deepcopy(current))
+        if candidate is None:
+            continue
+        difference = max(
+            _difference(_output(candidate, shape), before) for shape, before in zip(CHECK_SHAPES, expected, strict=True)
+        )
+        if difference <= AGREEMENT:
+            current = candidate.eval()
+            applied.append(step.name)
+        else:
+            logger.warning("pass '%s' is left out: it changes the result by %.1e of the range", step.name, difference)
+    return current, applied
 
 
-class EdgePaddedConvolution(nn.Module):
-    """A convolution with fixed weights over an edge-padded picture."""
-
-    def __init__(
-        self,
-        weight: Tensor,
-        padding: tuple[int, int, int, int] = (0, 0, 0, 0),
-        stride: tuple[int, int] = (1, 1),
-    ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
-        self.padding = padding
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, c, h, w) -> (n, filters, h', w')."""
-        if any(self.padding):
-            x = F.pad(x, self.padding, mode="replicate")
-        return F.conv2d(x, self.weight, stride=self.stride)
+def check_input(shape: tuple[int, ...]) -> Tensor:
+    """A seeded input in [0, 1)."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
-def deployed_stem(stem: ZeroSumStem) -> EdgePaddedConvolution:
-    """The stem with its zero-sum weights written out."""
-    return EdgePaddedConvolution(stem.weight, stem.padding * 2, (stem.stride, stem.stride))
+@torch.no_grad()
+def _output(network: nn.Module, shape: tuple[int, ...]) -> Tensor:
+    result: Tensor = network(check_input(shape))
+    return result
 
 
-def deployed_skip(skip: PolyphaseSkip) -> EdgePaddedConvolution:
-    """The polyphase skip with its unit-sum weights written out; DepthToSpace follows."""
-    return EdgePaddedConvolution(skip.weight, (SKIP_KERNEL_PX // 2,) * 4)
+def _difference(found: Tensor, expected: Tensor) -> float:
+    if found.shape != expected.shape:
+        return float("inf")
+    difference = float((found - expected).abs().max())
+    return difference if difference == difference else float("inf")
 
 
-class DeployedConsistency(nn.Module):
-    """The consistency step as three convolutions and a DepthToSpace.
+def _replaced(network: nn.Module, kind: type[nn.Module], form: Callable[..., nn.Module | None]) -> nn.Module | None:
+    """`network` with every part of a kind in another form; None where there is none."""
+    found = False
+    for name, module in list(network.named_modules()):
+        new = form(module) if isinstance(module, kind) else None
+        if new is not None:
+            parent, _, attribute = name.rpartition(".")
+            setattr(network.get_submodule(parent), attribute, new)
+            found = True
+    return network if found else None
 
-    Its weight lambda is multiplied into the last one.
+
+def without_branches(network: nn.Module) -> nn.Module | None:
+    """Parallel branches that training had: one convolution each."""
+    return _replaced(network, BranchedConvolution, lambda part: part.folded())
+
+
+def with_plain_weights(network: nn.Module) -> nn.Module | None:
+    """Weights that training computes from others, to keep them zero-sum or unit-sum: written out."""
+
+    def stem(part: ZeroSumStem) -> nn.Module:
+        return FixedConvolution(part.weight, edge=(part.stride, part.stride), stride=part.stride)
+
+    return _replaced(network, ZeroSumStem, stem)
+
+
+class SubpixelConvolution(nn.Module):
+    """A transposed convolution as a convolution to the phases of each pixel, and DepthToSpace.
+
+    Output pixel ``q * stride + r`` of the transposed convolution meets input pixel ``i``
+    through tap ``(q - i) * stride + r + padding``; so every phase ``r`` is a convolution
+    of its own, in which these taps appear in reverse order.
     """
 
-    def __init__(self, step: ConsistencyStep) -> None:
+    def __init__(self, deconvolution: nn.ConvTranspose2d) -> None:
         super().__init__()
-        self.scale = step.scale
-        before, after = step.padding
-        taps = step.taps
-        rows = taps.reshape(1, 1, -1, 1)
-        self.down_rows = EdgePaddedConvolution(rows, (0, 0, before, after), (step.scale, 1))
-        self.down_columns = EdgePaddedConvolution(rows.mT, (before, after, 0, 0), (1, step.scale))
-        self.up = EdgePaddedConvolution(step.weight * step.phases, (SKIP_KERNEL_PX // 2,) * 4)
+        weight = deconvolution.weight.detach()
+        channels, filters, side, _ = weight.shape
+        self.stride = stride = deconvolution.stride[0]
+        padding = int(deconvolution.padding[0])
+        taps = [(phase, tap) for phase in range(stride) for tap in range(side) if (tap - phase - padding) % stride == 0]
+        shifts = [(phase + padding - tap) // stride for phase, tap in taps]  # i - q
+        reach = max(map(abs, shifts))
+        phases = weight.new_zeros(filters, stride, stride, channels, 2 * reach + 1, 2 * reach + 1)
+        for (row, i), top in zip(taps, shifts, strict=True):
+            for (column, j), left in zip(taps, shifts, strict=True):
+                phases[:, row, column, :, reach + top, reach + left] = weight[:, :, i, j].T
+        bias = deconvolution.bias is not None
+        count = filters * stride**2
+        self.convolution = nn.Conv2d(channels, count, 2 * reach + 1, padding=reach, bias=bias)
+        self.convolution.weight.data.copy_(phases.reshape(count, channels, 2 * reach + 1, 2 * reach + 1))
+        if deconvolution.bias is not None and self.convolution.bias is not None:
+            self.convolution.bias.data.copy_(deconvolution.bias.detach().repeat_interleave(stride**2))
 
-    def forward(self, sr: Tensor, lr: Tensor) -> Tensor:
-        """(n, 1, s * h, s * w) and (n, 1, h, w) -> (n, 1, s * h, s * w)."""
-        residual = lr - self.down_columns(self.down_rows(sr))
-        return sr + F.pixel_shuffle(self.up(residual), self.scale)
+    def forward(self, features: Tensor) -> Tensor:
+        """(n, channels, h, w) -> (n, filters, stride * h, stride * w)."""
+        return F.pixel_shuffle(self.convolution(features), self.stride)
 
 
-class DeployedNetwork(nn.Module):
-    """A light dense network as the device runs it.
+def with_subpixels(network: nn.Module) -> nn.Module | None:
+    """Transposed convolutions whose output has whole pixels for every input pixel: convolution and DepthToSpace."""
 
-    The weights of the parts that stay in float are named after `FLOAT_PARTS`.
+    def form(part: nn.ConvTranspose2d) -> nn.Module | None:
+        if isinstance(part.padding, str):
+            return None
+        sizes = (part.stride, part.kernel_size, part.padding, part.output_padding)
+        stride, side, padding, extra = (values[0] for values in sizes)
+        square = all(len(set(values)) == 1 for values in sizes)
+        whole = side - stride - 2 * padding + extra == 0
+        plain = part.groups == 1 and set(part.dilation) == {1}
+        return SubpixelConvolution(part) if square and whole and plain else None
+
+    return _replaced(network, nn.ConvTranspose2d, form)
+
+
+class PhaseNetwork(nn.Module):
+    """A light dense network whose skip, sum and consistency step work on the trunk's grid.
 
     Parameters
     ----------
     network : LightDense
-        In evaluation mode.
+    stem : FixedConvolution
+        Its stem with the weights written out.
+    tail : Conv2d
+        What its deconvolution became; it gives the phases of every trunk pixel.
     """
 
-    def __init__(self, network: LightDense) -> None:
+    def __init__(self, network: LightDense, stem: FixedConvolution, tail: nn.Conv2d) -> None:
         super().__init__()
         config = network.config
-        self.scale = config.scale
-        self.stride = config.scale * config.unshuffle
-        self.stem = deployed_stem(network.stem)
-        self.blocks: nn.ModuleList = network.blocks
+        self.scale, self.block = config.scale, config.unshuffle
+        # The last pixels also fill up an odd side.
+        self.stem = FixedConvolution(stem.weight, edge=(self.block, 2 * self.block - 1), stride=self.block)
+        self.blocks = network.blocks
         self.fuse = network.fuse
-        self.tail = nn.Conv2d(config.channels, self.stride**2, 3, padding=1, bias=False)
-        self.tail.weight.data.copy_(convolution_of_deconvolution(network.deconvolution.weight, self.stride))
-        self.skip = deployed_skip(network.skip)
-        self.consistency = DeployedConsistency(network.consistency) if config.consistency else None
+        self.tail = tail
+        skip = network.skip.weight.detach().double().numpy()
+        self.skip = of_input(skip, self.block)
+        self.consistency = (
+            PhaseConsistency(skip, self.scale, self.block, config.consistency) if config.consistency else None
+        )
 
     def forward(self, lr: Tensor) -> Tensor:
         """(n, 1, h, w) -> (n, 1, scale * h, scale * w)."""
@@ -130,9 +206,31 @@ class DeployedNetwork(nn.Module):
             assert isinstance(block, DenseBlock)
             features = block(features)
             outputs.append(features)
-        fused = F.relu(self.fuse(torch.cat(outputs, dim=1) if len(outputs) > 1 else features))
-        detail = F.pixel_shuffle(self.tail(fused), self.stride)
-        if self.stride != self.scale:  # an odd side was filled up to whole trunk pixels
-            detail = detail[..., : self.scale * lr.shape[2], : self.scale * lr.shape[3]]
-        sr = F.pixel_shuffle(self.skip(lr), self.scale) + detail
-        return sr if self.consistency is None else self.consistency(sr, lr)
+        detail = self.tail(F.relu(self.fuse(torch.cat(outputs, dim=1) if len(outputs) > 1 else features)))
+        sr = self.skip(lr) + detail
+        if self.consistency is not None:
+            sr = self.consistency(sr, detail, lr)
+        sr = F.pixel_shuffle(sr, self.scale * self.block)
+        if self.block > 1:
+            sr = sr[..., : self.scale * lr.shape[2], : self.scale * lr.shape[3]]
+        return sr
+
+
+def on_phases(network: nn.Module) -> nn.Module | None:
+    """Skip, sum and consistency step of a light dense network: on the trunk's grid."""
+    if not isinstance(network, LightDense) or not isinstance(network.skip, PolyphaseSkip):
+        return None
+    stem: nn.Module = network.stem
+    deconvolution: nn.Module = network.deconvolution
+    if not isinstance(stem, FixedConvolution) or not isinstance(deconvolution, SubpixelConvolution):
+        return None
+    return PhaseNetwork(network, stem, deconvolution.convolution)
+
+
+PASSES = (
+    Pass("branches", without_branches),
+    Pass("weights", with_plain_weights),
+    Pass("deconvolution", with_subpixels),
+    Pass("phases", on_phases),
+)
+"""In the order in which they are tried; the last needs the two before it."""

@@ -116,11 +116,6 @@ def test_costs_of_the_bundled_models_agree_between_precisions() -> None:
     assert any("QLinearConv" in name for name in int8.operators)
 
 
-def test_matrix_products_count() -> None:
-    node = helper.make_node("Gemm", ["a", "w"], ["b"], transA=1)
-    assert costs._multiply_adds(node, {"a": (5, 6), "w": (5, 4), "b": (6, 4)}) == 6 * 4 * 5
-
-
 def test_opencv_runs_its_own_graphs(peers: Path) -> None:
     path = peers / "opencv" / "fsrcnn-opencv" / "FSRCNN_x2.pb"
     network = networks.Network("FSRCNN", path, "opencv")

@@ -8,13 +8,14 @@ import pytest
 from lightsr import raster
 from lightsr.errors import ImageError
 from lightsr.image import Image
-from lightsr_bench import cli, documents, methods, protocol, quality, quality_report, scoring
+from lightsr_bench import cli, documents, methods, quality, quality_report, scoring
 from lightsr_bench.cli import main
 from lightsr_bench.documents import DocumentError
 from lightsr_bench.methods import Selection
 from lightsr_bench.networks import NetworkError
 from lightsr_bench.quality import Score
 from lightsr_bench.quality_report import Measured, Report
+from lightsr_train import protocol
 from lightsr_train.data import DataError
 from lightsr_train.degradation import Degradation
 

@@ -8,7 +8,8 @@ import pydicom
 import pytest
 from lightsr import load
 from lightsr.resample import interpolate
-from lightsr_bench import costs, networks, protocol
+from lightsr_bench import costs, networks
+from lightsr_train import protocol
 from lightsr_train.degradation import crop_to_multiple, degrade
 
 MACS_PER_PX = {"tiny-x2-fp32": 3168, "tiny-x2-int8": 3168}

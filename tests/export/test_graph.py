@@ -3,11 +3,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from lightsr_export import graph
+from lightsr_export import graph, rewrite
 from lightsr_export.errors import ExportError
-from lightsr_train.networks import LightDense
+from lightsr_train.dense import LightDense
 
-from .conftest import a_network
+from .conftest import BASELINES, a_baseline, a_network, simplified
 
 
 def test_onnxruntime_agrees_with_torch(model: onnx.ModelProto, network: LightDense) -> None:
@@ -15,10 +15,20 @@ def test_onnxruntime_agrees_with_torch(model: onnx.ModelProto, network: LightDen
     assert all(side % 2 for shape in graph.CHECK_SHAPES for side in shape[2:])
 
 
-@pytest.mark.parametrize("scale", [3, 4])
-def test_other_scales(scale: int) -> None:
-    network = a_network(scale=scale, unshuffle=1)
-    graph.checked(graph.to_onnx(network), network)
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+@pytest.mark.parametrize("unshuffle", [1, 2])
+def test_the_graph_that_devices_run_agrees(scale: int, unshuffle: int) -> None:
+    network = a_network(scale=scale, unshuffle=unshuffle, branches=True)
+    graph.checked(simplified(network), network)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("family", BASELINES)
+def test_baselines_agree(family: str, scale: int) -> None:
+    network = a_baseline(family, scale)
+    found = simplified(network)
+    graph.checked(found, network)
+    assert "ConvTranspose" not in {node.op_type for node in found.graph.node}
 
 
 def test_inputs_outputs_and_operators(model: onnx.ModelProto) -> None:
@@ -45,27 +55,54 @@ def test_a_network_that_differs_is_not_exported(model: onnx.ModelProto, network:
         graph.checked(model, other)
 
 
-def test_simplified_agrees(model: onnx.ModelProto, network: LightDense) -> None:
-    simple = graph.simplified(model, network)
-    assert graph.largest_difference(simple, network) <= 1e-5
-    assert graph.dynamic_axes(simple) == graph.dynamic_axes(model)
+def test_each_pass_agrees_and_keeps_sizes_dynamic(network: LightDense) -> None:
+    model = graph.to_onnx(rewrite.rewritten(network)[0])
+    current, applied = graph.simplified(model, network)
+    assert applied == ["onnxsim", "linear"]
+    for name, apply in graph.PASSES[:2]:
+        after = apply(model)
+        assert after is not None, name
+        assert graph.largest_difference(after, network) <= 1e-5
+        assert graph.dynamic_axes(after) == graph.dynamic_axes(model)
+        model = after
+    assert graph.largest_difference(current, network) <= 1e-5
 
 
-def test_a_wrong_simplification_is_dropped(
-    model: onnx.ModelProto, network: LightDense, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_relus_go_before_depth_to_space() -> None:
+    network = a_baseline("srdense")
+    model = graph.to_onnx(rewrite.rewritten(network)[0])
+    after = graph.relus_first(model)
+    assert after is not None
+    graph.checked(after, network)
+    makers = {name: node for node in after.graph.node for name in node.output}
+    shuffles = [node for node in after.graph.node if node.op_type == "DepthToSpace"]
+    assert shuffles
+    assert all(makers[node.input[0]].op_type == "Relu" for node in shuffles)
+    assert graph.relus_first(after) is None
+
+
+def test_a_wrong_pass_is_dropped(
+    network: LightDense, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def wrong(original: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+    def wrong(original: onnx.ModelProto) -> onnx.ModelProto:
         changed = onnx.ModelProto()
         changed.CopyFrom(original)
         for tensor in changed.graph.initializer:
             if tensor.name == "tail.weight":
                 values = onnx.numpy_helper.to_array(tensor) * np.float32(1.1)
                 tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-        return changed, True
+        return changed
 
-    monkeypatch.setattr(graph.onnxsim, "simplify", wrong)
-    assert graph.simplified(model, network) is model
-    assert "onnxsim" in caplog.text
+    def failing(original: onnx.ModelProto) -> onnx.ModelProto:
+        raise RuntimeError("out of memory at 0x1234")
+
+    model = graph.to_onnx(rewrite.rewritten(network)[0])
+    monkeypatch.setattr(graph, "PASSES", (("wrong", wrong), ("failing", failing)))
+    found, applied = graph.simplified(model, network)
+    assert found is model
+    assert applied == []
+    assert "'wrong'" in caplog.text
+    assert "'failing' is left out: it failed with RuntimeError" in caplog.text
 
 
 def test_metadata(model: onnx.ModelProto) -> None:

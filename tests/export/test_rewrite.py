@@ -1,30 +1,108 @@
+import copy
+import logging
+
 import pytest
 import torch
-import torch.nn.functional as F
-from lightsr_export.rewrite import DeployedNetwork, convolution_of_deconvolution
+from lightsr_export import rewrite
+from lightsr_export.rewrite import PASSES, Pass, SubpixelConvolution, rewritten
+from lightsr_train.dense import LightDense
+from torch import nn
 
-from .conftest import a_network
+from .conftest import BASELINES, a_baseline, a_network
+
+SHAPES = ((1, 1, 17, 31), (3, 1, 33, 21))
 
 
-@pytest.mark.parametrize("stride", [2, 3, 4, 6, 8, 16])
-@pytest.mark.parametrize("shape", [(1, 5, 7, 9), (3, 4, 8, 5)])
+def agree(found: nn.Module, expected: nn.Module) -> bool:
+    with torch.no_grad():
+        return all(
+            float((found(lr) - expected(lr)).abs().max()) <= 1e-5
+            for lr in (torch.rand(shape, generator=torch.Generator().manual_seed(1)) for shape in SHAPES)
+        )
+
+
+def test_comparisons_are_made_at_odd_sides_with_one_and_three_pictures() -> None:
+    assert {shape[0] for shape in rewrite.CHECK_SHAPES} == {1, 3}
+    assert len({side for shape in rewrite.CHECK_SHAPES for side in shape[2:]}) == 4
+    assert all(side % 2 for shape in rewrite.CHECK_SHAPES for side in shape[2:])
+
+
+@pytest.mark.parametrize(
+    ("stride", "side"), [(2, 3), (2, 6), (2, 9), (3, 5), (3, 9), (4, 4), (4, 9), (4, 12), (8, 9), (8, 24)]
+)
 @torch.no_grad()
-def test_a_deconvolution_is_a_convolution_and_depth_to_space(stride: int, shape: tuple[int, ...]) -> None:
-    weight = torch.randn(shape[1], 1, 3 * stride, 3 * stride)
-    features = torch.randn(shape)
-    expected = F.conv_transpose2d(features, weight, stride=stride, padding=stride)
-    found = F.pixel_shuffle(F.conv2d(features, convolution_of_deconvolution(weight, stride), padding=1), stride)
-    assert found.shape == expected.shape
+def test_a_deconvolution_is_a_convolution_and_depth_to_space(stride: int, side: int) -> None:
+    padding = (side - stride + 1) // 2
+    part = nn.ConvTranspose2d(5, 3, side, stride=stride, padding=padding, output_padding=2 * padding - side + stride)
+    features = torch.randn(2, 5, 7, 9)
+    found, expected = SubpixelConvolution(part)(features), part(features)
+    assert found.shape == expected.shape == (2, 3, 7 * stride, 9 * stride)
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_deconvolution_with_other_borders_stays() -> None:
+    network = nn.Sequential(nn.ConvTranspose2d(1, 1, 4, stride=2))  # two pixels more than twice the input
+    assert rewrite.with_subpixels(network) is None
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize("unshuffle", [1, 2])
-@pytest.mark.parametrize("consistency", [0.0, 0.6])
-@torch.no_grad()
-def test_the_deployed_network_computes_the_same(scale: int, unshuffle: int, consistency: float) -> None:
-    network = a_network(scale=scale, unshuffle=unshuffle, consistency=consistency)
-    deployed = DeployedNetwork(network).eval()
-    for shape in ((1, 1, 17, 31), (3, 1, 10, 7)):
-        lr = torch.rand(shape)
-        assert torch.allclose(deployed(lr), network(lr), atol=1e-5)
+@pytest.mark.parametrize("consistency", [0.0, 0.6, 1.0])
+def test_each_pass_leaves_the_light_dense_network_what_it_was(scale: int, unshuffle: int, consistency: float) -> None:
+    network = a_network(scale=scale, unshuffle=unshuffle, consistency=consistency, branches=True)
+    current: nn.Module = network
+    for step in PASSES:
+        after = step.apply(copy.deepcopy(current))
+        assert after is not None, step.name
+        assert agree(after.eval(), network), step.name
+        current = after
+    found, applied = rewritten(network)
+    assert applied == [step.name for step in PASSES]
+    assert agree(found, network)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+@pytest.mark.parametrize("family", BASELINES)
+def test_baselines_are_rewritten_too(family: str, scale: int) -> None:
+    network = a_baseline(family, scale)
+    found, applied = rewritten(network)
+    assert applied == (["deconvolution"] if family in ("fsrcnn", "srdense") else [])
+    assert agree(found, network)
+    assert not any(isinstance(part, nn.ConvTranspose2d) for part in found.modules())
+
+
+def test_the_network_itself_is_not_changed() -> None:
+    network = a_network()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    rewritten(network)
+    assert isinstance(network.deconvolution, nn.ConvTranspose2d)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_a_pass_that_disagrees_is_left_out_with_a_warning(
+    network: LightDense, caplog: pytest.LogCaptureFixture
+) -> None:
+    def wrong(part: nn.Module) -> nn.Module:
+        with torch.no_grad():
+            part.fuse.weight.mul_(1.01)  # type: ignore[operator, union-attr]
+        return part
+
+    def smaller(part: nn.Module) -> nn.Module:
+        return nn.Sequential(part, nn.AvgPool2d(2))
+
+    def nothing(part: nn.Module) -> nn.Module:
+        return nn.Sequential(part, nn.Threshold(float("inf"), float("nan")))
+
+    with caplog.at_level(logging.WARNING):
+        found, applied = rewritten(
+            network, [Pass("wrong", wrong), Pass("smaller", smaller), Pass("nothing", nothing), *PASSES]
+        )
+    assert applied == [step.name for step in PASSES if step.name != "branches"]
+    assert [f"'{name}'" in caplog.text for name in ("wrong", "smaller", "nothing", "phases")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert agree(found, network)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from lightsr import raster
 from lightsr_train import checkpoint
-from lightsr_train.cli import main
+from lightsr_train.cli import main, parser
+from lightsr_train.networks import PRESETS
 
 SMALL = """
 name = "small"
@@ -96,6 +97,27 @@ def test_a_run_is_not_overwritten_and_resumes(images: Path, tmp_path: Path, caps
     other = ["--config", str(tmp_path / "c.toml"), "--data", str(images), "--out", str(tmp_path / "b")]
     assert main([*other, "--init", str(tmp_path / "run")]) == 0
     assert checkpoint.data_folders(tmp_path / "run") == [images]
+
+
+def test_weights_of_another_network_do_not_start_a_run(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = SMALL.replace("steps = 100000", "steps = 1")
+    (tmp_path / "small.toml").write_text(small)
+    (tmp_path / "wide.toml").write_text(small.replace("channels = 16", "channels = 32"))
+    data = ["--data", str(images)]
+    assert main(["--config", str(tmp_path / "small.toml"), *data, "--out", str(tmp_path / "run")]) == 0
+    rest = [*data, "--init", str(tmp_path / "run"), "--out", str(tmp_path / "other")]
+    other_family = complain(capsys, ["--network", "fsrcnn", *rest])
+    assert "run: is of the family light-dense; this run trains fsrcnn" in other_family
+    other_width = complain(capsys, ["--config", str(tmp_path / "wide.toml"), *rest])
+    assert "run: its dimensions differ from those of this run: channels 16, not 32" in other_width
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_help_names_every_network() -> None:
+    text = " ".join(parser().format_help().split()).replace(" (default)", "").replace(" or ", ", ")
+    assert f"named network: {', '.join(PRESETS)}" in text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

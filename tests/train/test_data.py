@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lightsr import raster
+from lightsr.upscaler import IntensityMap
 from lightsr_train import data
 from lightsr_train.data import DataError, PatchSampler
 
@@ -118,17 +119,35 @@ def test_patches_match_weigh_alike_and_repeat(folder: Path) -> None:
 
     pairs = data.load([folder], 2, min_side_px=16).pairs
     sampler = PatchSampler(pairs, scale=2, patch_px=16, batch=64, seed=3)
-    low, high = sampler.draw(5)
+    low, high, weight = sampler.draw(5)
     assert low.shape == (64, 1, 16, 16)
     assert high.shape == (64, 1, 32, 32)
+    assert np.array_equal(weight, np.ones((64, 1, 1, 1)))
     inner = slice(4, -4)
     for a, b in zip(low[:, 0], high[:, 0], strict=True):
         assert downsample(b, 2)[inner, inner] == pytest.approx(a[inner, inner], abs=0.05)
     spread = low.std(axis=(1, 2, 3))
     assert spread.max() < 2 * spread.min()
     again = PatchSampler(pairs, scale=2, patch_px=16, batch=64, seed=3).draw(5)
-    assert np.array_equal(again[0], low)
-    assert not np.array_equal(sampler.draw(6)[0], low)
+    assert np.array_equal(again.low, low)
+    assert not np.array_equal(sampler.draw(6).low, low)
+
+
+def test_unit_patches_are_the_same_mapped_as_their_whole_image_and_weighted_back(folder: Path) -> None:
+    pairs = data.load([folder], 2, min_side_px=16).pairs
+    settings = {"scale": 2, "patch_px": 16, "seed": 3}
+    plain = PatchSampler(pairs, batch=64, **settings).draw(5)
+    unit = PatchSampler(pairs, batch=64, unit=True, **settings).draw(5)
+    differences = [batch.weight * (batch.high - batch.low.repeat(2, 2).repeat(2, 3)) for batch in (plain, unit)]
+    assert differences[1] == pytest.approx(differences[0], abs=1e-4)
+    for pair in pairs:
+        batch = PatchSampler([pair], batch=4, unit=True, **settings).draw(0)
+        mapping = IntensityMap.of(pair.low)
+        assert batch.weight == pytest.approx(mapping.span / pair.error)
+        windows = np.lib.stride_tricks.sliding_window_view(pair.low, (16, 16))
+        for low in batch.low[:, 0] * mapping.span + mapping.offset:
+            turns = [np.rot90(turned, k) for turned in (low, low.T) for k in range(4)]
+            assert min(np.abs(windows - turned).max(axis=(2, 3)).min() for turned in turns) < 0.01
 
 
 def test_tables_and_hidden_files_are_no_images(folder: Path) -> None:

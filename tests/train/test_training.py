@@ -7,7 +7,8 @@ import torch
 from lightsr import raster
 from lightsr.errors import LightsrError, OutputError
 from lightsr_train import checkpoint, data, settings, training
-from lightsr_train.networks import NetworkConfig
+from lightsr_train.contract import Network, ScaleConfig
+from lightsr_train.dense import NetworkConfig
 from lightsr_train.settings import RunConfig, SettingsError, TrainingConfig
 
 NETWORK = NetworkConfig(channels=16, layers=1, blocks=1)
@@ -64,6 +65,25 @@ def test_other_settings_do_not_resume(collection: data.Collection, tmp_path: Pat
     trainer(collection, tmp_path).train(lambda p: None, lambda: False)
     with pytest.raises(LightsrError, match="other settings"):
         trainer(collection, tmp_path, seed=9).resume()
+
+
+def test_files_older_than_a_dimension_have_its_default(collection: data.Collection, tmp_path: Path) -> None:
+    first = trainer(collection, tmp_path)
+    first.train(lambda p: None, lambda: first.step == 3)
+    for name, tables in ((training.STATE_FILE, ("settings", "network")), (checkpoint.MODEL_FILE, ("dimensions",))):
+        content = checkpoint.read_tensors(tmp_path / name)
+        table = content
+        for key in tables:
+            table = table[key]
+        assert table.pop("branches") is False
+        checkpoint.save_atomically(content, tmp_path / name)
+    assert checkpoint.load(tmp_path).dimensions == dataclasses.asdict(NETWORK)
+    second = trainer(collection, tmp_path)
+    second.resume()
+    assert second.step == 3
+    branched = RunConfig("test", "light-dense", dataclasses.replace(NETWORK, branches=True), TRAINING)
+    with pytest.raises(LightsrError, match="other settings"):
+        training.Trainer(branched, collection, tmp_path).resume()
 
 
 def test_a_damaged_state_is_named(collection: data.Collection, tmp_path: Path) -> None:
@@ -127,6 +147,29 @@ def test_bicubic_gains_nothing_over_itself(collection: data.Collection) -> None:
     assert gain == pytest.approx({next(iter(gain)): 0.0})
 
 
+def test_a_network_sees_0_to_1_and_its_result_is_mapped_back() -> None:
+    class Nearest(Network):
+        alignment_px = 2
+        reach_px = 5
+
+        def forward(self, lr: torch.Tensor) -> torch.Tensor:
+            assert (lr.min().item(), lr.max().item()) == pytest.approx((0.0, 1.0))
+            return lr.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    low = np.arange(-1000, 2300, 25, dtype=np.int16).reshape(12, 11)
+    low[0], low[-1] = low.min(), low.max()
+    enlarged = training.enlarge_with(Nearest(ScaleConfig(2)), torch.device("cpu"))(low)
+    assert enlarged == pytest.approx(low.repeat(2, 0).repeat(2, 1), abs=0.01)
+
+
+@pytest.mark.parametrize(("squared", "expected"), [(False, 5.0), (True, 26.0)])
+def test_the_loss_weighs_differences(squared: bool, expected: float) -> None:
+    sr, high = torch.full((2, 1, 8, 8), 3.0), torch.full((2, 1, 8, 8), 1.0)
+    sr[..., 0] = 100  # in the margin
+    weight = torch.tensor([2.0, 3.0]).view(2, 1, 1, 1)
+    assert training.loss_between(sr, high, margin=1, squared=squared, weight=weight).item() == pytest.approx(expected)
+
+
 def test_a_configuration_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "c.toml"
     path.write_text('name = "n"\ndata = ["$WHERE/train"]\n[network]\nscale = 3\n[training]\nsteps = 7\n')
@@ -149,6 +192,10 @@ def test_a_configuration_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("[training]\nlearning_rate = true", "a number"),
         ("[network]\nchannels = 20", "multiples of 16"),
         ("colour = 1", "unknown keys colour"),
+        ("network = 3", r"network is 3; a table \[network\] is needed"),
+        ('data = "images"', "data is 'images'; a list of folders is needed"),
+        ("[training]\nmargin_px = -1", "margin_px is -1; at least 0 is needed"),
+        ("family = []", r"family '\[\]'; light-dense, srcnn"),
         ('family = "gan"', "light-dense"),
     ],
 )

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from lightsr import files
 from lightsr.errors import LightsrError
 from torch import Tensor
 
-from lightsr_train.networks import LightDense, build
+from lightsr_train.contract import Network
+from lightsr_train.networks import build, dimensions
 
 FORMAT = 1
 """Version of the file's layout."""
@@ -47,7 +48,7 @@ class Checkpoint:
     weights: Mapping[str, Tensor] = field(repr=False)
     provenance: dict[str, Any]
 
-    def network(self) -> LightDense:
+    def network(self) -> Network:
         """The network with its weights, in evaluation mode."""
         network = build(self.family, self.dimensions)
         network.load_state_dict(dict(self.weights))
@@ -133,6 +134,11 @@ def load(path: Path) -> Checkpoint:
     path : Path
         A ``model.pt``, or the run folder that holds one.
 
+    Returns
+    -------
+    Checkpoint
+        Dimensions that are younger than the file have their default.
+
     Raises
     ------
     CheckpointError
@@ -143,7 +149,7 @@ def load(path: Path) -> Checkpoint:
     try:
         fields = ("name", "family", "dimensions", "weights", "provenance")
         checkpoint = Checkpoint(*(content[key] for key in fields))
-        checkpoint.network()
+        network = checkpoint.network()
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{file}: its weights do not fit its dimensions; train it again") from error
-    return checkpoint
+    return replace(checkpoint, dimensions=dimensions(network))

@@ -15,6 +15,8 @@ from lightsr.cli import positive
 from lightsr.errors import LightsrError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lightsr_train.settings import RunConfig
 
 
@@ -22,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     """Arguments of `lightsr-train`."""
     p = argparse.ArgumentParser(
         prog="lightsr-train",
-        description="Train a light dense super-resolution network on folders of medical images.",
+        description="Train a light super-resolution network on folders of medical images.",
         epilog="Next: lightsr-export RUN -o DIR",
     )
     p.add_argument(
@@ -33,7 +35,12 @@ def parser() -> argparse.ArgumentParser:
         help="folder of PNG, JPEG or DICOM; may be repeated",
     )
     p.add_argument("--scale", type=int, default=None, choices=(2, 3, 4, 8), help="enlargement (default 2)")
-    p.add_argument("--network", metavar="NAME", default=None, help="named network (default tiny)")
+    p.add_argument(
+        "--network",
+        metavar="NAME",
+        default=None,
+        help="named network: tiny (default), base, srcnn, fsrcnn, espcn, residual or srdense",
+    )
     p.add_argument("--config", type=Path, metavar="FILE.toml", help="take everything from a file")
     p.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder: checkpoints and log")
     p.add_argument("--steps", type=int, help="optimiser steps")
@@ -91,11 +98,29 @@ def _config(arguments: argparse.Namespace) -> "RunConfig":
     return dataclasses.replace(config, training=training, data=data)
 
 
+def _initial(path: Path, config: "RunConfig") -> "dict[str, Tensor]":
+    from lightsr_train import checkpoint
+    from lightsr_train.settings import SettingsError
+
+    initial = checkpoint.load(path)
+    if initial.family != config.family:
+        raise SettingsError(f"{path}: is of the family {initial.family}; this run trains {config.family}")
+    wanted = dataclasses.asdict(config.network)
+    differing = [
+        f"{name} {initial.dimensions[name]}, not {value}"
+        for name, value in wanted.items()
+        if initial.dimensions[name] != value
+    ]
+    if differing:
+        raise SettingsError(f"{path}: its dimensions differ from those of this run: {', '.join(differing)}")
+    return dict(initial.weights)
+
+
 def _train(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     import torch
 
-    from lightsr_train import checkpoint, data
+    from lightsr_train import data
     from lightsr_train.networks import parameter_count
     from lightsr_train.settings import SettingsError
     from lightsr_train.training import STATE_FILE, Progress, Trainer
@@ -104,12 +129,10 @@ def _train(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     if not arguments.resume and (arguments.out / STATE_FILE).exists():
         raise SettingsError(f"{arguments.out}: holds a run; --resume goes on with it, or choose another --out")
-    initial = checkpoint.load(arguments.init) if arguments.init else None
+    initial = _initial(arguments.init, config) if arguments.init else None
     print(f"reading {', '.join(map(str, config.data))}", file=sys.stderr)
     collection = data.load(config.data, config.network.scale, min_side_px=config.training.patch_px)
-    if initial is not None and initial.dimensions != dataclasses.asdict(config.network):
-        raise SettingsError(f"{arguments.init}: its dimensions differ from those of this run")
-    trainer = Trainer(config, collection, arguments.out, initial=dict(initial.weights) if initial is not None else None)
+    trainer = Trainer(config, collection, arguments.out, initial=initial)
     if arguments.resume:
         trainer.resume()
     held = len({pair.origin.subject for pair in trainer.held_back})

@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from lightsr import files
 from lightsr.errors import ImageError, LightsrError
 from lightsr.image import Image
 from lightsr.resample import interpolate
+from lightsr.upscaler import IntensityMap
 from numpy.typing import NDArray
 
 from lightsr_train.degradation import crop_to_multiple, degrade
@@ -241,6 +242,24 @@ def hold_back(pairs: Iterable[Pair], share: float) -> tuple[list[Pair], list[Pai
     return training, validation
 
 
+class Batch(NamedTuple):
+    """Patches of one step.
+
+    Parameters
+    ----------
+    low : ndarray, shape (batch, 1, patch_px, patch_px), float32
+    high : ndarray, shape (batch, 1, scale * patch_px, scale * patch_px), float32
+        In the unit of `low`.
+    weight : ndarray, shape (batch, 1, 1, 1), float32
+        Differences from `high` are multiplied by it, and then count in bicubic errors of
+        their image, so that every image weighs alike.
+    """
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+
 class PatchSampler:
     """Draws batches of patches: modality, then patient, then image, each with equal chance.
 
@@ -255,41 +274,43 @@ class PatchSampler:
         Side of a low-resolution patch.
     batch : int
     seed : int
+    unit : bool
+        Whether patches are mapped to about [0, 1] by the `IntensityMap` of their whole
+        low-resolution image, as the runtime does for networks with fixed ranges.
+        Otherwise they are shifted by their own mean and divided by their image's bicubic
+        error, which an equivariant network cannot see and the loss can.
     """
 
-    def __init__(self, pairs: Iterable[Pair], *, scale: int, patch_px: int, batch: int, seed: int) -> None:
+    def __init__(
+        self, pairs: Iterable[Pair], *, scale: int, patch_px: int, batch: int, seed: int, unit: bool = False
+    ) -> None:
         self.scale = scale
         self.patch_px = patch_px
         self.batch = batch
         self.seed = seed
-        groups: dict[str, dict[str, list[Pair]]] = {}
+        groups: dict[str, dict[str, list[tuple[Pair, IntensityMap | None]]]] = {}
         for pair in pairs:
-            groups.setdefault(pair.origin.modality, {}).setdefault(pair.origin.subject, []).append(pair)
+            mapping = IntensityMap.of(pair.low) if unit else None
+            groups.setdefault(pair.origin.modality, {}).setdefault(pair.origin.subject, []).append((pair, mapping))
         self.groups = [list(subjects.values()) for subjects in groups.values()]
 
-    def draw(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Batch of a step.
-
-        Returns
-        -------
-        low : ndarray, shape (batch, 1, patch_px, patch_px), float32
-        high : ndarray, shape (batch, 1, scale * patch_px, scale * patch_px), float32
-            Both shifted by the image's own mean and divided by its bicubic error, which
-            an equivariant network cannot see and the loss can.
-        """
+    def draw(self, step: int) -> Batch:
+        """Batch of a step; which patches it holds does not depend on `unit`."""
         random = np.random.default_rng((self.seed, step))
         size, side = self.patch_px, self.patch_px * self.scale
         low = np.empty((self.batch, 1, size, size), dtype=np.float32)
         high = np.empty((self.batch, 1, side, side), dtype=np.float32)
+        weight = np.empty((self.batch, 1, 1, 1), dtype=np.float32)
         for i in range(self.batch):
             subjects = self.groups[random.integers(len(self.groups))]
             images = subjects[random.integers(len(subjects))]
-            pair = images[random.integers(len(images))]
+            pair, mapping = images[random.integers(len(images))]
             low_patch, high_patch = self._patch(pair, random)
-            offset = float(low_patch.mean())
-            low[i, 0] = (low_patch - offset) / pair.error
-            high[i, 0] = (high_patch - offset) / pair.error
-        return low, high
+            offset, span = (mapping.offset, mapping.span) if mapping else (float(low_patch.mean()), pair.error)
+            low[i, 0] = (low_patch - offset) / span
+            high[i, 0] = (high_patch - offset) / span
+            weight[i] = span / pair.error
+        return Batch(low, high, weight)
 
     def _patch(self, pair: Pair, random: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
         size, scale = self.patch_px, self.scale

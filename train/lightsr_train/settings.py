@@ -9,7 +9,8 @@ from typing import Any
 from lightsr.card import check_name
 from lightsr.errors import LightsrError, ModelError
 
-from lightsr_train.networks import NETWORKS, PRESETS, NetworkConfig
+from lightsr_train.contract import ScaleConfig
+from lightsr_train.networks import NETWORKS, PRESETS
 
 
 class SettingsError(LightsrError):
@@ -66,6 +67,9 @@ class TrainingConfig:
         for name in ("steps", "batch", "validate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        for name in ("margin_px", "warmup", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; at least 0 is needed")
         if self.patch_px - 2 * self.margin_px < 8:
             raise ValueError(f"patch_px is {self.patch_px}; at least 8 more than both margins are needed")
         for name in ("average", "squared_share", "hold_back"):
@@ -85,7 +89,8 @@ class RunConfig:
         Name of the model.
     family : str
         Key of `NETWORKS`.
-    network : NetworkConfig
+    network : ScaleConfig
+        Of the family's `config_class`.
     training : TrainingConfig
     data : tuple of Path
         Training folders.
@@ -93,7 +98,7 @@ class RunConfig:
 
     name: str
     family: str
-    network: NetworkConfig
+    network: ScaleConfig
     training: TrainingConfig
     data: tuple[Path, ...] = field(default=())
 
@@ -110,7 +115,7 @@ def from_preset(name: str, scale: int) -> RunConfig:
         raise SettingsError(f"--network {name}: unknown; {', '.join(PRESETS)} are allowed")
     family, dimensions = PRESETS[name]
     try:
-        network = NetworkConfig(**{**dimensions, "scale": scale})
+        network = NETWORKS[family].config_class(**{**dimensions, "scale": scale})
     except ValueError as error:
         raise SettingsError(f"--network {name}: {error}") from error
     return RunConfig(name, family, network, TrainingConfig())
@@ -136,7 +141,7 @@ def from_file(path: Path) -> RunConfig:
     unknown = set(content) - {"name", "family", "data", "network", "training"}
     if unknown:
         raise SettingsError(f"{path}: unknown keys {', '.join(sorted(unknown))}")
-    family = content.get("family", "light-dense")
+    family = str(content.get("family", "light-dense"))
     if family not in NETWORKS:
         raise SettingsError(f"{path}: family '{family}'; {', '.join(NETWORKS)} are allowed")
     name = str(content.get("name", path.stem))
@@ -144,23 +149,36 @@ def from_file(path: Path) -> RunConfig:
         check_name(name)
     except ModelError as error:
         raise SettingsError(f"{path}: {error}") from error
+    folders = content.get("data", [])
+    if not isinstance(folders, list):
+        raise SettingsError(f"{path}: data is {folders!r}; a list of folders is needed")
     return RunConfig(
         name=name,
         family=family,
-        network=_table(NetworkConfig, content.get("network", {}), path, "network"),
+        network=_table(NETWORKS[family].config_class, content.get("network", {}), path, "network"),
         training=_table(TrainingConfig, content.get("training", {}), path, "training"),
-        data=tuple(_folder(item, path) for item in content.get("data", [])),
+        data=tuple(_folder(item, path) for item in folders),
     )
 
 
-def _table(kind: Any, values: dict[str, Any], path: Path, name: str) -> Any:
+_TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+}
+"""What a field's type takes, and its name in a message."""
+
+
+def _table(kind: Any, values: Any, path: Path, name: str) -> Any:
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: {name} is {values!r}; a table [{name}] is needed")
     known = {f.name: f.type for f in fields(kind)}
     for key, value in values.items():
         if key not in known:
             raise SettingsError(f"{path}: [{name}] has no setting '{key}'; {', '.join(known)} are allowed")
-        allowed = (int, float) if known[key] is float else (int,)
-        if not isinstance(value, allowed) or isinstance(value, bool):
-            wanted = "a number" if known[key] is float else "a whole number"
+        types, wanted = _TYPES[known[key]]
+        # In Python, true is a whole number too.
+        if not isinstance(value, types) or isinstance(value, bool) != (known[key] is bool):
             raise SettingsError(f"{path}: [{name}] {key} is {value!r}; {wanted} is needed")
     try:
         return kind(**values)

@@ -17,13 +17,16 @@ import torch
 from lightsr import files
 from lightsr.errors import OutputError
 from lightsr.resample import interpolate
+from lightsr.tiling import TilePlan
+from lightsr.upscaler import IntensityMap
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lightsr_train import checkpoint, data
+from lightsr_train.contract import Network
 from lightsr_train.data import Pair
 from lightsr_train.degradation import BICUBIC
-from lightsr_train.networks import LightDense, build, dimensions
+from lightsr_train.networks import build, dimensions
 from lightsr_train.settings import RunConfig, TrainingConfig
 
 logger = logging.getLogger(__name__)
@@ -71,10 +74,13 @@ def schedule(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def loss_between(sr: Tensor, high: Tensor, *, margin: int, squared: bool) -> Tensor:
-    """Mean absolute or squared error, without `margin` high-resolution pixels at the border."""
+def loss_between(sr: Tensor, high: Tensor, *, margin: int, squared: bool, weight: Tensor | float = 1.0) -> Tensor:
+    """Mean absolute or squared error, without `margin` high-resolution pixels at the border.
+
+    Differences are multiplied by `weight` first, which broadcasts, as of a `data.Batch`.
+    """
     inner = slice(margin, -margin or None)
-    difference = sr[..., inner, inner] - high[..., inner, inner]
+    difference = weight * (sr[..., inner, inner] - high[..., inner, inner])
     return difference.square().mean() if squared else difference.abs().mean()
 
 
@@ -107,15 +113,21 @@ def gain_over_bicubic(enlarge: Enlarge, pairs: Iterable[Pair], scale: int) -> di
     return gains
 
 
-def enlarge_with(network: nn.Module, device: torch.device) -> Enlarge:
-    """The network as a function of stored values."""
+def enlarge_with(network: Network, device: torch.device) -> Enlarge:
+    """The network as a function of stored values, extended and mapped to about [0, 1] as the runtime does a file."""
 
     @torch.no_grad()
     def enlarge(low: NDArray[Any]) -> NDArray[np.float32]:
-        offset, span = float(low.min()), float(np.ptp(low)) or 1.0
-        unit = torch.from_numpy((low.astype(np.float32) - offset) / span)[None, None].to(device)
-        result: NDArray[np.float32] = network(unit)[0, 0].cpu().numpy() * span + offset
-        return result
+        mapping = IntensityMap.of(low)
+        rows, columns = low.shape
+        alignment = network.alignment_px
+        plan = TilePlan.for_picture(
+            (rows, columns), tile=max(rows, columns) + alignment, halo=network.halo_px, alignment=alignment
+        )
+        (whole,) = plan
+        unit = torch.from_numpy((plan.read(low, whole) - mapping.offset) / mapping.span)[None, None].to(device)
+        result = plan.core(network(unit)[0, 0].cpu().numpy(), whole, network.config.scale)
+        return result * mapping.span + mapping.offset
 
     return enlarge
 
@@ -155,15 +167,16 @@ class Trainer:
         self.sources = collection.sources
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         training, self.held_back = data.hold_back(collection.pairs, self.settings.hold_back)
+        torch.manual_seed(self.settings.seed)
+        self.network: Network = build(config.family, asdict(config.network))
         self.sampler = data.PatchSampler(
             training,
             scale=config.network.scale,
             patch_px=self.settings.patch_px,
             batch=self.settings.batch,
             seed=self.settings.seed,
+            unit=self.network.intensity == "unit",
         )
-        torch.manual_seed(self.settings.seed)
-        self.network: LightDense = build(config.family, asdict(config.network))
         if initial is not None:
             self.network.load_state_dict(initial)
         self.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -182,7 +195,9 @@ class Trainer:
         """
         path = self.run / STATE_FILE
         state = checkpoint.read_tensors(path)
-        if state["settings"] != self._settings():
+        # Dimensions that are younger than the state have their default.
+        known = {**asdict(type(self.config.network)()), **state["settings"]["network"]}
+        if {**state["settings"], "network": known} != self._settings():
             raise checkpoint.CheckpointError(
                 f"{path}: made with other settings or data; resume with those, or train into a new folder"
             )
@@ -235,12 +250,12 @@ class Trainer:
 
     def _optimise(self) -> float:
         settings = self.settings
-        low, high = (torch.from_numpy(a).to(self.device) for a in self.sampler.draw(self.step))
+        low, high, weight = (torch.from_numpy(a).to(self.device) for a in self.sampler.draw(self.step))
         for group in self.optimiser.param_groups:
             group["lr"] = schedule(self.step, settings)
         squared = self.step >= settings.steps * (1 - settings.squared_share)
         margin = settings.margin_px * self.config.network.scale
-        loss = loss_between(self.network(low), high, margin=margin, squared=squared)
+        loss = loss_between(self.network(low), high, margin=margin, squared=squared, weight=weight)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)

@@ -1,0 +1,156 @@
+"""Whether int8 is as good as fp32, judged on held-back patients in clinical ranges."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from lightsr import files
+from lightsr_train import protocol
+from lightsr_train.data import Pair
+from numpy.typing import NDArray
+
+MAX_DROP_DB = 0.05
+"""Mean loss of PSNR by int8 in a data range that is allowed by default."""
+
+SINGLE_IMAGE_FACTOR = 3.0
+"""Times the allowed mean that any single image may lose."""
+
+Enlarge = Callable[[NDArray[Any]], NDArray[Any]]
+"""Low-resolution stored values to high-resolution ones of the same type."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One picture in one data range.
+
+    Parameters
+    ----------
+    range : str
+        Such as "CT soft tissue".
+    psnr_db, ssim : float
+        `ssim` is NaN where it was not asked for.
+    rmse : float
+        Root-mean-square error in the range's unit (HU for CT).
+    """
+
+    range: str
+    psnr_db: float
+    ssim: float
+    rmse: float
+
+
+class Judge:
+    """Held-back images, read and prepared once.
+
+    Parameters
+    ----------
+    pairs : iterable of Pair
+        Images too small to be judged are left out.
+    scale : int
+    """
+
+    def __init__(self, pairs: Iterable[Pair], scale: int) -> None:
+        self.scale = scale
+        self.pairs = [pair for pair in pairs if min(pair.high.shape) >= protocol.least_side_px(scale)]
+        self._truths = [self._truth(pair) for pair in self.pairs]
+
+    def _truth(self, pair: Pair) -> tuple[Any, tuple[protocol.Range, ...]]:
+        image = files.read(pair.path)
+
+        def to_unit(stored: NDArray[Any]) -> NDArray[np.float64]:
+            return protocol.to_unit(stored, image, pair.origin.modality)
+
+        return to_unit, protocol.ranges(pair.origin.modality, to_unit(pair.high))
+
+    def scores(self, enlarge: Enlarge, *, with_ssim: bool = False) -> list[Score]:
+        """Scores of every image in every of its data ranges, in a fixed order."""
+        found = []
+        for pair, (to_unit, ranges) in zip(self.pairs, self._truths, strict=True):
+            truth, result = to_unit(pair.high), to_unit(enlarge(pair.low))
+            found += [self._score(truth, result, data_range, with_ssim) for data_range in ranges]
+        return found
+
+    def _score(
+        self, truth: NDArray[np.float64], result: NDArray[np.float64], data_range: protocol.Range, with_ssim: bool
+    ) -> Score:
+        truth, result = (protocol.crop_border(picture, self.scale) for picture in (truth, result))
+        if data_range.clip:
+            truth, result = (np.clip(picture, data_range.low, data_range.high) for picture in (truth, result))
+        span = data_range.high - data_range.low
+        return Score(
+            data_range.name,
+            protocol.psnr_db(truth, result, data_range=span),
+            protocol.ssim(truth, result, data_range=span) if with_ssim else math.nan,
+            float(np.sqrt(np.mean(np.square(truth - result)))),
+        )
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What int8 loses in one data range, dB.
+
+    Parameters
+    ----------
+    range : str
+    images : int
+    mean_db, worst_db : float
+        Of PSNR; positive is a loss.
+    """
+
+    range: str
+    images: int
+    mean_db: float
+    worst_db: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Losses beside what is allowed.
+
+    Parameters
+    ----------
+    losses : tuple of Loss
+    allowed_db : float
+        Of the mean in a range; a single image may lose `SINGLE_IMAGE_FACTOR` times that.
+    """
+
+    losses: tuple[Loss, ...]
+    allowed_db: float
+
+    @property
+    def severity(self) -> float:
+        """Largest loss as a multiple of what is allowed; at most 1 passes.
+
+        >>> Verdict((Loss("MR", 3, 0.04, 0.18),), 0.05).severity
+        1.2
+        """
+        worst = (max(loss.mean_db, loss.worst_db / SINGLE_IMAGE_FACTOR) for loss in self.losses)
+        return round(max(worst, default=0.0) / self.allowed_db, 9)
+
+    @property
+    def passes(self) -> bool:
+        """Whether nothing lost more than is allowed."""
+        return self.severity <= 1
+
+    def __str__(self) -> str:
+        return ", ".join(f"{loss.range} {loss.mean_db:.3f} (worst {loss.worst_db:.2f})" for loss in self.losses)
+
+
+def verdict(before: Sequence[Score], after: Sequence[Score], *, allowed_db: float = MAX_DROP_DB) -> Verdict:
+    """Compare scores of the same images in the same order.
+
+    Parameters
+    ----------
+    before, after : sequence of Score
+        Of fp32 and of int8.
+    allowed_db : float
+    """
+    drops: dict[str, list[float]] = {}
+    for first, second in zip(before, after, strict=True):
+        drops.setdefault(first.range, []).append(first.psnr_db - second.psnr_db)
+    return Verdict(
+        tuple(Loss(name, len(values), float(np.mean(values)), max(values)) for name, values in sorted(drops.items())),
+        allowed_db,
+    )

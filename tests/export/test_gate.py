@@ -1,0 +1,51 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from lightsr_export.gate import Judge, Score, verdict
+from lightsr_train.data import Pair
+
+from .conftest import a_folder, pairs_of
+
+
+def scores(*values: tuple[str, float]) -> list[Score]:
+    return [Score(name, db, 0.9, 1.0) for name, db in values]
+
+
+def test_the_mean_of_every_range_counts() -> None:
+    before = scores(("CT", 40.0), ("CT", 42.0), ("MR", 30.0))
+    found = verdict(before, scores(("CT", 39.98), ("CT", 41.94), ("MR", 30.02)), allowed_db=0.05)
+    assert [(loss.range, loss.images) for loss in found.losses] == [("CT", 2), ("MR", 1)]
+    assert found.losses[0].mean_db == pytest.approx(0.04)
+    assert found.losses[0].worst_db == pytest.approx(0.06)
+    assert found.losses[1].mean_db == pytest.approx(-0.02)
+    assert found.passes
+    assert not dataclasses.replace(found, allowed_db=0.03).passes
+
+
+def test_a_single_image_may_lose_three_times_as_much() -> None:
+    before = scores(*[("US", 40.0)] * 10)
+    for worst, passes in ((0.14, True), (0.16, False)):
+        after = scores(*[("US", 40.0)] * 9, ("US", 40.0 - worst))
+        assert verdict(before, after, allowed_db=0.05).passes is passes
+
+
+def test_other_images_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        verdict(scores(("CT", 40.0), ("CT", 41.0)), scores(("CT", 40.0)))
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
+    return pairs_of(a_folder(tmp_path_factory.mktemp("images")))
+
+
+def test_the_truth_itself_is_perfect_and_an_offset_costs_what_it_is(pairs: list[Pair]) -> None:
+    judge = Judge(pairs, 2)
+    truths = iter([pair.high for pair in pairs] * 2)
+    perfect = judge.scores(lambda low: next(truths), with_ssim=True)
+    assert len(perfect) == len(pairs)
+    assert all(score.psnr_db == 100 and score.ssim == 1 and score.rmse == 0 for score in perfect)
+    shifted = judge.scores(lambda low: next(truths).astype(np.float64) + 3)
+    assert all(score.rmse == pytest.approx(3) for score in shifted)
+    assert all(np.isnan(score.ssim) for score in shifted)
