@@ -6,6 +6,7 @@ import logging
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     commands = p.add_subparsers(dest="command", required=True)
     _add_device(commands)
     _add_quality(commands)
+    _add_export(commands)
     _add_compare(commands)
     return p
 
@@ -98,6 +100,30 @@ def _add_quality(commands: Any) -> None:
     _add_output(q)
 
 
+def _add_export(commands: Any) -> None:
+    e = commands.add_parser(
+        "export",
+        help="what exporting a trained network gains",
+        description="Time networks straight from torch, as lightsr-export makes them, and in int8 with ranges of "
+        "made-up pictures: one thread, in turns. Without any network: tiny and base at x2, tiny at x4.",
+    )
+    e.add_argument(
+        "checkpoints",
+        nargs="*",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="checkpoint or run folder of lightsr-train",
+    )
+    e.add_argument(
+        "--network", action="append", default=[], metavar="NAME", help="named network with random weights; repeatable"
+    )
+    e.add_argument("--scale", type=int, choices=(2, 3, 4, 8), help="of --network (default 2)")
+    e.add_argument("--side", type=positive, default=256, metavar="PX", help="of the low-resolution input (default 256)")
+    e.add_argument("--rounds", type=positive, default=30, metavar="N", help="timed runs of each form (default 30)")
+    e.add_argument("--kernels", type=positive, default=12, metavar="N", help="of each graph, in tables (default 12)")
+    _add_output(e)
+
+
 def _add_output(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", type=Path, metavar="FILE", help="results, to a file")
     p.add_argument("--force", action="store_true", help="overwrite files")
@@ -115,11 +141,15 @@ def _threads(text: str) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     """Run `lightsr-bench`; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    arguments = parser().parse_args(argv)
+    p = parser()
+    arguments = p.parse_args(argv)
+    if arguments.command == "export" and arguments.scale and not arguments.network:
+        p.error("--scale is for --network; a checkpoint has its own")
     arguments.argv = argv
     logging.basicConfig(format="lightsr-bench: %(message)s", level=logging.WARNING)
     try:
-        return {"device": _device, "quality": _quality, "compare": _compare}[arguments.command](arguments)
+        commands = {"device": _device, "quality": _quality, "export": _export, "compare": _compare}
+        return commands[arguments.command](arguments)
     except LightsrError as error:
         if arguments.debug:
             raise
@@ -239,6 +269,29 @@ def _quality(arguments: argparse.Namespace) -> int:
         raise KeyboardInterrupt
     if arguments.pictures:
         pictures.draw(arguments.pictures, arguments.data, report, selection, overwrite=arguments.force)
+    return 3 if report.failures else 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from lightsr_bench import device, documents, exporting, exporting_report
+
+    # torch's exporter reports every operator library that is not installed; importing torch resets its loggers.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+    _check_targets(arguments.json, force=arguments.force)
+    named = [(name, arguments.scale or 2) for name in arguments.network]
+    subjects = exporting.subjects(arguments.checkpoints, named)
+    report = exporting_report.run(subjects, side_px=arguments.side, rounds=arguments.rounds, progress=_progress)
+    _progress("")
+    if report.measurements or report.failures:
+        print(exporting_report.text(report, kernels=arguments.kernels))
+        if arguments.json:
+            with files.new_file(arguments.json, overwrite=arguments.force) as file:
+                file.write(documents.dumps(exporting_report.document(report, arguments.argv)))
+    if warning := device.busy_warning(report.other_load_cpus):
+        print(f"lightsr-bench: {warning}", file=sys.stderr)
+    if report.interrupted:
+        raise KeyboardInterrupt
     return 3 if report.failures else 0
 
 

@@ -124,8 +124,12 @@ def load(paths: Sequence[Path]) -> Comparison:
                 devices.append(DeviceRun(path, content["command"], device_report.from_document(content)))
             elif content["kind"] == "quality":
                 qualities.append(_quality_run(path, content))
-            else:
+            elif content["kind"] == "emulation":
                 emulations.append(content)
+            else:
+                raise DocumentError(
+                    f"{path}: results of {content['kind']} stand alone; device and quality are compared"
+                )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DocumentError(f"{path}: incomplete ({type(error).__name__}: {error}); measure again") from error
     order = {str(degradation): i for i, degradation in enumerate(DESCRIPTIONS)}

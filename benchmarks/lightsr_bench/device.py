@@ -238,6 +238,16 @@ class Bystanders:
         return max(0.0, (busy - then) / max(now - began, 1e-9))
 
 
+def busy_warning(other_load_cpus: float) -> str:
+    """A line to warn with, or "" where the others left the machine alone."""
+    if other_load_cpus <= BUSY_CPUS:
+        return ""
+    return (
+        f"the machine was busy: other programs used {other_load_cpus:.2f} CPUs meanwhile; "
+        "compare ratios of this run, not milliseconds"
+    )
+
+
 def cpus_under(limits: Limits) -> int:
     """CPUs that a measured process may use."""
     return min(available_cpus(), limits.cpus or available_cpus())

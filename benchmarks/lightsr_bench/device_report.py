@@ -159,12 +159,7 @@ def target_lines(target: Target) -> list[str]:
 
 def busy_warning(report: Report) -> str:
     """A line to warn with, or "" where the machine had time."""
-    if report.other_load_cpus <= device.BUSY_CPUS:
-        return ""
-    return (
-        f"the machine was busy: other programs used {report.other_load_cpus:.2f} CPUs meanwhile; "
-        "compare ratios of this run, not milliseconds"
-    )
+    return device.busy_warning(report.other_load_cpus)
 
 
 def costs_table(report: Report) -> str:

@@ -209,13 +209,13 @@ class Search:
         )
         return self.attempt("fine-tuning", 100.0, ranges.shared_ranges(self.body, whole | found), best.keep, model)
 
-    def until_it_passes(self, sampler: PatchSampler, tuning: Tuning | None) -> list[Attempt]:
+    def until_it_passes(self, sampler: Callable[[], PatchSampler], tuning: Tuning | None) -> list[Attempt]:
         """All attempts up to the first that passes; the last one is the one to take.
 
         Parameters
         ----------
-        sampler : PatchSampler
-            Of training patients, for fine-tuning.
+        sampler : callable
+            Gives patches of training patients; called if it comes to fine-tuning.
         tuning : Tuning or None
             None does without.
         """
@@ -228,7 +228,7 @@ class Search:
                     break
             tried.append(_best(tried))
         if not tried[-1].verdict.passes and tuning:
-            tried.append(self.by_tuning(tried[-1], sampler, tuning))
+            tried.append(self.by_tuning(tried[-1], sampler(), tuning))
             tried.append(_best(tried))
         return tried
 

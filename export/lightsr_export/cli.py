@@ -90,14 +90,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    # torch's exporter reports every operator library that is not installed.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
     from lightsr_export.export import Options, export
     from lightsr_export.finetune import Tuning
     from lightsr_export.gate import MAX_DROP_DB
     from lightsr_export.report import summary
 
+    # torch's exporter reports every operator library that is not installed; importing it sets its level.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     tuning = Tuning(steps=arguments.qat_steps or Tuning.steps) if arguments.qat else None
     start = time.monotonic()
     options = Options(

@@ -21,6 +21,8 @@ def test_bundled_models_are_small_and_load() -> None:
     entries = model.bundled_models()
     sizes = [len(model.read(entry)) for entry in entries]
     assert {(entry.name, entry.scale, entry.precision) for entry in entries} >= {
+        ("base", 2, "fp32"),
+        ("base", 2, "int8"),
         ("tiny", 2, "fp32"),
         ("tiny", 2, "int8"),
     }
