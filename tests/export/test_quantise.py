@@ -61,8 +61,10 @@ def test_everything_between_stem_and_tail_is_integer(
     found = optimised(int8, tmp_path / "o.onnx")
     operators = kinds(found)
     body = Counter(node.op_type for node in quantise.body_nodes(model))
-    assert operators["QLinearConv"] == body["Conv"]
+    assert operators["QLinearConv"] == body["Conv"] + 1  # the copy with channels last
     assert operators["QLinearConcat"] == body["Concat"]
+    # Into the integers, out of them once, and no way back between.
+    assert operators["Transpose"] <= 2
     assert operators["QuantizeLinear"] == 1
     assert leaves_integers_at_the_end(found)
     # Stem and skip; of the consistency step what is expected of the input, two reductions, the enlargement.
@@ -101,6 +103,17 @@ def test_bodies_of_baselines_are_integer_too(family: str, tmp_path: Path) -> Non
 def test_what_has_no_integer_form_is_named(family: str, operator: str) -> None:
     with pytest.raises(IntegerFormError, match=f"{operator} between stem and tail"):
         quantise.body_nodes(simplified(a_baseline(family)))
+
+
+def test_the_copy_of_the_stem_is_exact(int8: onnx.ModelProto) -> None:
+    copies = [node for node in int8.graph.node if node.name.endswith(".copied")]
+    assert len(copies) == 1
+    probe = onnx.ModelProto()
+    probe.CopyFrom(int8)
+    names = [copies[0].input[0], f"{copies[0].output[0]}.dequantised"]
+    probe.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    before, after = graph.session(probe).run(names, {"lr": golden_input(4, (31, 45))})
+    assert np.array_equal(before, after)
 
 
 def test_a_layer_can_stay_in_float(model: onnx.ModelProto, int8: onnx.ModelProto, tmp_path: Path) -> None:
