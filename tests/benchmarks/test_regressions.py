@@ -12,11 +12,11 @@ from lightsr_bench import costs, networks
 from lightsr_train import protocol
 from lightsr_train.degradation import crop_to_multiple, degrade
 
-MACS_PER_PX = {"tiny": 3115, "base": 9450}
+MACS_PER_PX = {"tiny": 3180, "base": 9515}
 
-PARAMETERS = {"tiny": 49_800, "base": 151_200}
+PARAMETERS = {"tiny": 50_800, "base": 152_200}
 
-FILE_KIB = {"tiny-x2-fp32": 209, "tiny-x2-int8": 97, "base-x2-fp32": 605, "base-x2-int8": 194}
+FILE_KIB = {"tiny-x2-fp32": 209, "tiny-x2-int8": 97, "base-x2-fp32": 605, "base-x2-int8": 196}
 
 GAIN_DB = {"CT_small.dcm": 2.7, "examples_overlay.dcm": 3.2, "examples_rgb_color.dcm": 0.75}
 """Least gain over bicubic interpolation on pictures of pydicom's wheel, a CT, an MR and an ultrasound."""
@@ -46,11 +46,11 @@ def test_the_graph_is_optimised_as_it_was(measured: tuple[str, costs.Costs]) -> 
         assert "Relu" not in plain
         assert "ConvTranspose" not in plain
         return
-    assert plain["QLinearConv"] == 14
+    assert plain["QLinearConv"] == 15
     assert plain["QLinearConcat"] == 6
     assert (plain["QuantizeLinear"], plain["DequantizeLinear"]) == (1, 1)
     assert plain["Conv"] <= 7  # stem, skip, tail, four of the consistency step
-    assert plain.get("Transpose", 0) <= 8
+    assert plain.get("Transpose", 0) <= 2
 
 
 @pytest.mark.parametrize("model", ["tiny", "base"])

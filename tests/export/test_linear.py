@@ -98,7 +98,7 @@ def test_a_dense_network_loses_its_additions_and_a_fusion(blocks: int) -> None:
     # From three blocks on, one fusion of everything would cost more than the two.
     assert before["Conv"] - after["Conv"] == (1 if blocks < 3 else 0)
     size = {m: sum(int(np.prod(t.dims)) for t in g.graph.initializer) for m, g in (("a", model), ("b", found))}
-    assert size["b"] < size["a"]
+    assert size["b"] <= size["a"]
 
 
 def test_prune_drops_what_nobody_reads() -> None:
