@@ -2,7 +2,7 @@
 
 First the range of every feature map is chosen by measurement; then the layers in which
 rounding hurts most stay in float; then, if asked for, weights and ranges are fine-tuned.
-The search stops at the first that passes.
+No stronger means is tried where a weaker one passes.
 """
 
 import logging
@@ -178,7 +178,7 @@ class Search:
             if sum(shares[name] for name in (*keep, layer)) > FLOAT_SHARE * total:
                 continue
             keep.append(layer)
-            self.tell(f"int8: with {', '.join(_short(keep))} in float")
+            self.tell(f"int8: with {', '.join(map(layer_name, keep))} in float")
             yield self.attempt("float layers", best.percentile, best.ranges, keep)
 
     def sensitive_layers(self, best: Attempt) -> list[str]:
@@ -209,8 +209,10 @@ class Search:
         )
         return self.attempt("fine-tuning", 100.0, ranges.shared_ranges(self.body, whole | found), best.keep, model)
 
-    def until_it_passes(self, sampler: Callable[[], PatchSampler], tuning: Tuning | None) -> list[Attempt]:
-        """All attempts up to the first that passes; the last one is the one to take.
+    def until_it_passes(
+        self, sampler: Callable[[], PatchSampler], tuning: Tuning | None
+    ) -> tuple[list[Attempt], Attempt]:
+        """One means after the other, until one passes.
 
         Parameters
         ----------
@@ -218,19 +220,21 @@ class Search:
             Gives patches of training patients; called if it comes to fine-tuning.
         tuning : Tuning or None
             None does without.
+
+        Returns
+        -------
+        (list of Attempt, Attempt)
+            All in their order, and the best of them, which passes or not.
         """
         tried = list(self.by_ranges())
-        tried.append(_best(tried))
-        if not tried[-1].verdict.passes:
-            for attempt in self.by_float_layers(tried[-1]):
+        if not _best(tried).verdict.passes:
+            for attempt in self.by_float_layers(_best(tried)):
                 tried.append(attempt)
                 if attempt.verdict.passes:
                     break
-            tried.append(_best(tried))
-        if not tried[-1].verdict.passes and tuning:
-            tried.append(self.by_tuning(tried[-1], sampler(), tuning))
-            tried.append(_best(tried))
-        return tried
+        if not _best(tried).verdict.passes and tuning:
+            tried.append(self.by_tuning(_best(tried), sampler(), tuning))
+        return tried, _best(tried)
 
 
 def _best(tried: Sequence[Attempt]) -> Attempt:
@@ -248,6 +252,10 @@ def _error(found: list[NDArray[np.float32]], truth: list[NDArray[np.float32]]) -
     return float(sum(np.mean(np.square(a - b)) for a, b in zip(found, truth, strict=True)))
 
 
-def _short(names: Iterable[str]) -> list[str]:
-    """Weights' names without what they have in common."""
-    return [name.removesuffix(".weight") for name in names]
+def layer_name(weight: str) -> str:
+    """Name of a layer from that of its weights.
+
+    >>> layer_name("blocks.0.fuse.weight.multiplied")
+    'blocks.0.fuse'
+    """
+    return weight.split(".weight")[0]

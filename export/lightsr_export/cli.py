@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shlex
 import sys
 import time
 import warnings
@@ -73,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--qat-steps is for --qat; give both")
     logging.basicConfig(format="lightsr-export: %(message)s", level=logging.WARNING)
     try:
-        return _export(arguments)
+        return _export(arguments, argv)
     except LightsrError as error:
         if arguments.debug:
             raise
@@ -85,11 +86,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"lightsr-export: {error.name} is not installed; pip install 'lightsr[export]'", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("lightsr-export: stopped; nothing was written", file=sys.stderr)
+        print("lightsr-export: stopped; no new file is left", file=sys.stderr)
         return 130
 
 
-def _export(arguments: argparse.Namespace) -> int:
+def _export(arguments: argparse.Namespace, argv: list[str] | None) -> int:
     warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
     from lightsr_export.export import Options, export
     from lightsr_export.finetune import Tuning
@@ -116,11 +117,13 @@ def _export(arguments: argparse.Namespace) -> int:
     print(report.to_json() if arguments.json else summary(report))
     for warning in report.warnings:
         print(f"lightsr-export: {warning}", file=sys.stderr)
-    fastest = arguments.out / report.files[-1].name
-    if report.refusal and not tuning and report.trials:
-        print(f"next: lightsr-export {arguments.run} -o {arguments.out} --qat --force", file=sys.stderr)
-    print(f"next: lightsr-infer IN OUT --model {fastest}", file=sys.stderr)
-    print(f"next: lightsr-bench device {fastest}", file=sys.stderr)
+    if report.taken and report.refusal and not tuning:
+        again = [*(sys.argv[1:] if argv is None else argv), "--qat", *([] if arguments.force else ["--force"])]
+        print(f"next: lightsr-export {shlex.join(again)}", file=sys.stderr)
+    best = report.files[-1] if report.speedup > 1 else report.files[0]
+    path = shlex.quote(str(arguments.out / best.name))
+    print(f"next: lightsr-infer IN OUT --model {path}", file=sys.stderr)
+    print(f"next: lightsr-bench device {path}", file=sys.stderr)
     return 3 if report.refusal else 0
 
 

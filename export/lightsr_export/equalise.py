@@ -62,8 +62,11 @@ def factors(body: Iterable[onnx.NodeProto], stem: Iterable[str], peaks: Mapping[
             joined.add(output)
         elif node.op_type != "Conv":
             fixed |= {node.input[0], output}
-    # A sum with a concatenation has no factors of its own.
+    # What meets a concatenation in a sum, or follows it, keeps its values, and so do its parts.
     kept = {find(name) for name in fixed} | {find(name) for name in joined if find(name) != name}
+    for node in reversed(body):
+        if node.op_type == "Concat" and find(node.output[0]) in kept:
+            kept |= {find(name) for name in node.input}
     merged: dict[str, NDArray[np.float64]] = {}
     for name in group.keys() & peaks.keys() - joined:
         root = find(name)

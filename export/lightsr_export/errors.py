@@ -9,3 +9,7 @@ class ExportError(LightsrError):
 
 class IntegerFormError(ExportError):
     """A graph between whose stem and tail lies what onnxruntime has no integers for."""
+
+
+class GoldenError(ExportError):
+    """An int8 model for which no self-test holds on all processors."""

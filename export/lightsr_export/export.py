@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from lightsr import files
 from lightsr.card import ModelCard, Precision, check_name
-from lightsr.errors import LightsrError, OutputError
+from lightsr.errors import OutputError
 from lightsr.model import Model
 from lightsr.upscaler import IntensityMap, Upscaler
 from lightsr_train import checkpoint, data
@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from lightsr_export import graph, profile, quantise
 from lightsr_export import report as report_module
-from lightsr_export.attempts import Attempt, Search, enlarge_with
-from lightsr_export.errors import ExportError, IntegerFormError
+from lightsr_export.attempts import Attempt, Search, enlarge_with, layer_name
+from lightsr_export.errors import ExportError, GoldenError, IntegerFormError
 from lightsr_export.finetune import Tuning
 from lightsr_export.gate import MAX_DROP_DB, Judge
 from lightsr_export.golden import golden
 from lightsr_export.report import LATENCY_SIDE_PX, FileReport, Report, Trial, card_text
-from lightsr_export.rewrite import FLOAT_PARTS, rewritten
+from lightsr_export.rewrite import FLOAT_PARTS, STEM, rewritten
 
 logger = logging.getLogger(__name__)
 
@@ -94,35 +94,42 @@ def export(
     ------
     lightsr.LightsrError
         No such checkpoint, no images to calibrate or to judge on, a result that is not
-        proven right, or files that exist already. Nothing is then written.
+        proven right, or files that exist already: nothing is then written. A file that
+        cannot be written: then none is new; those that were replaced before stay so.
     """
     trained = checkpoint.load(source)
     check_name(trained.name)
     network = trained.network()
     stem = f"{trained.name}-x{network.config.scale}"
     precisions: tuple[Precision, ...] = ("fp32", "int8") if options.int8 else ("fp32",)
-    targets = {precision: folder / f"{stem}-{precision}.onnx" for precision in precisions}
+    targets: dict[Precision, Path] = {precision: folder / f"{stem}-{precision}.onnx" for precision in ("fp32", "int8")}
     report_path, card_path = folder / "report.json", folder / "card.md"
     if not options.overwrite:
-        files.refuse_existing([*targets.values(), report_path, card_path])
+        files.refuse_existing([*(targets[precision] for precision in precisions), report_path, card_path])
     training, held_back = _images(source, trained, options, tell) if options.int8 else ([], [])
 
     tell("rewriting the network and exporting it to ONNX")
     model, rewrites, difference = deployed(network)
     models: dict[Precision, onnx.ModelProto] = {"fp32": model}
-    trials: list[Attempt] = []
+    tried: list[Attempt] = []
+    taken: Attempt | None = None
     refusal = ""
     judge = Judge(held_back, network.config.scale)
+    if options.int8 and not judge.pairs:
+        raise ExportError(
+            f"all {len(held_back)} images of held-back patients are too small to judge int8 on; "
+            "give larger ones with --calibration, or --no-int8"
+        )
     if options.int8:
         try:
-            trials = _attempts(model, training, judge, trained, options, tell)
-        except IntegerFormError as error:
-            refusal = str(error)
-        else:
-            if trials[-1].verdict.passes:
-                models["int8"] = trials[-1].model
+            tried, taken = _attempts(model, training, judge, trained, options, tell)
+            if taken.verdict.passes:
+                self_test = golden(taken.model, "int8", network.config.scale)
+                models["int8"] = taken.model
             else:
-                refusal = f"it fails the gate of {options.allowed_db:g} dB: {trials[-1].verdict}"
+                refusal = f"it fails the gate of {options.allowed_db:g} dB: {taken.verdict}"
+        except (IntegerFormError, GoldenError) as error:
+            refusal = str(error)
 
     card = ModelCard(
         name=trained.name,
@@ -137,16 +144,16 @@ def export(
         checkpoint_sha256=checkpoint.sha256(source),
         parameters=parameter_count(network),
         metrics={"steps": trained.provenance["step"]},
-        golden=golden(model, "fp32"),
+        golden=golden(model, "fp32", network.config.scale),
     )
     cards = {"fp32": card}
-    if "int8" in models:
+    if taken and "int8" in models:
         cards["int8"] = replace(
             card,
             precision="int8",
             intensity="unit",
-            float_parts=(*FLOAT_PARTS, *map(_layer, trials[-1].keep)),
-            golden=golden(models["int8"], "int8"),
+            float_parts=float_parts(taken),
+            golden=self_test,
         )
     contents = {}
     for precision in models:
@@ -163,7 +170,8 @@ def export(
             rewrites=tuple(rewrites),
             difference=difference,
             files=(),
-            trials=tuple(_trial(attempt) for attempt in trials),
+            trials=tuple(_trial(attempt) for attempt in tried),
+            taken=_trial(taken) if taken else None,
             refusal=refusal,
             speedup=0.0,
             processor=report_module.processor_label(),
@@ -180,7 +188,7 @@ def export(
         folder,
         overwrite=options.overwrite,
     )
-    if options.overwrite and "int8" in targets and "int8" not in models and targets["int8"].exists():
+    if options.overwrite and "int8" not in models and targets["int8"].exists():
         targets["int8"].unlink()  # it would pass for this network's
         tell(f"{targets['int8']}: removed, for it was of an older export")
     return report
@@ -217,6 +225,11 @@ def _images(
     # The same images as in training, so that the same patients are held back.
     pairs = data.load(folders, trained.dimensions["scale"], min_side_px=settings["patch_px"]).pairs
     training, held_back = data.hold_back(pairs, settings["hold_back"])
+    if not settings["hold_back"]:
+        raise ExportError(
+            f"{source}: was trained without held-back patients (hold_back = 0), so nothing could judge int8; "
+            "use --no-int8, or train with some held back"
+        )
     if not training or not held_back:
         raise ExportError(
             f"{names}: {len(training)} images of training patients and {len(held_back)} of held-back ones; "
@@ -232,7 +245,7 @@ def _attempts(
     trained: checkpoint.Checkpoint,
     options: Options,
     tell: Callable[[str], None],
-) -> list[Attempt]:
+) -> tuple[list[Attempt], Attempt]:
     quantise.body_nodes(model)  # before anything takes long
     tell("int8: calibrating")
     search = Search(model, list(calibration_inputs(training)), judge, allowed_db=options.allowed_db, tell=tell)
@@ -267,12 +280,18 @@ def weighed(pairs: list[Pair], model: onnx.ModelProto) -> list[Pair]:
     return found
 
 
-def _layer(weight: str) -> str:
-    return weight.removesuffix(".weight")
+def float_parts(attempt: Attempt) -> tuple[str, ...]:
+    """What an int8 model computes in float, by name: of `FLOAT_PARTS` those that it has, and layers."""
+    present = {tensor.name.split(".")[0] for tensor in attempt.model.graph.initializer}
+    return (
+        STEM,
+        *(part for part in FLOAT_PARTS if part != STEM and part in present),
+        *map(layer_name, attempt.keep),
+    )
 
 
 def _trial(attempt: Attempt) -> Trial:
-    return Trial(attempt.means, attempt.percentile, tuple(map(_layer, attempt.keep)), attempt.verdict)
+    return Trial(attempt.means, attempt.percentile, tuple(map(layer_name, attempt.keep)), attempt.verdict)
 
 
 def _report(
@@ -299,6 +318,7 @@ def _report(
                 median_ms=median_ms,
                 operators=profile.optimised_operators(content),
                 kernels=tuple(profile.kernels(content, lr)[: report_module.KERNELS]),
+                float_parts=model.card.float_parts,
                 quality=report_module.quality(judge.scores(Upscaler(model), with_ssim=True)),
                 golden=model.passes_self_test(),
             )
@@ -308,7 +328,7 @@ def _report(
 
 
 def _write(contents: dict[Path, bytes], folder: Path, *, overwrite: bool) -> None:
-    """Write all files, each whole or not at all; where one fails, those that are new go again."""
+    """Write all files, each whole or not at all; where one fails, those that were new go again."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -320,7 +340,7 @@ def _write(contents: dict[Path, bytes], folder: Path, *, overwrite: bool) -> Non
             with files.new_file(path, overwrite=overwrite) as file:
                 file.write(content)
             written.append(path)
-    except LightsrError:
+    except BaseException:
         for path in set(new).intersection(written):
             path.unlink(missing_ok=True)
         raise

@@ -261,7 +261,8 @@ def finetuned(
     for step in range(tuning.steps):
         batch = sampler.draw(step)
         low, high, weight = (torch.from_numpy(values) for values in batch)
-        loss = loss_between(graph(low), high, margin=tuning.margin_px * sampler.scale, squared=True, weight=weight)
+        sr = graph(low)[..., : high.shape[-2], : high.shape[-1]]  # an odd side was filled up
+        loss = loss_between(sr, high, margin=tuning.margin_px * sampler.scale, squared=True, weight=weight)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(graph.parameters(), CLIP)

@@ -131,8 +131,8 @@ class Verdict:
 
     @property
     def passes(self) -> bool:
-        """Whether nothing lost more than is allowed."""
-        return self.severity <= 1
+        """Whether something was judged, and nothing lost more than is allowed."""
+        return bool(self.losses) and self.severity <= 1
 
     def __str__(self) -> str:
         return ", ".join(f"{loss.range} {loss.mean_db:.3f} (worst {loss.worst_db:.2f})" for loss in self.losses)

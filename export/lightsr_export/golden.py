@@ -4,11 +4,15 @@ import numpy as np
 import onnx
 from lightsr.card import GOLDEN_STEP, GOLDEN_STRIDE, Golden, Precision, golden_digest, golden_input
 
-from lightsr_export.errors import ExportError
+from lightsr_export.errors import GoldenError
 from lightsr_export.graph import run
+from lightsr_export.quantise import has_exact_stem
 
-SHAPE = (17, 24)
-"""Rows and columns of the input: one odd side, several tiles of no use."""
+SHAPES = {2: (17, 24), 3: (11, 16), 4: (9, 11), 8: (5, 5)}
+"""Rows and columns of the input by enlargement: some odd, and outputs of about as many pixels.
+
+The more pixels there are, the fewer inputs keep all of them clear of rounding.
+"""
 
 TOLERANCE = 1e-5
 """Difference that fp32 may show on another processor, in units of the input range."""
@@ -16,30 +20,35 @@ TOLERANCE = 1e-5
 MARGIN = 1e-5
 """Distance that int8's output keeps from where rounding would change the digest."""
 
-SEEDS = 200
+INEXACT_TOLERANCE = 0.05
+"""Difference that int8 may show on another processor where its stem's sums are not exact."""
+
+SEEDS = 400
 """Inputs tried until one keeps `MARGIN`."""
 
 
-def golden(model: onnx.ModelProto, precision: Precision) -> Golden:
+def golden(model: onnx.ModelProto, precision: Precision, scale: int) -> Golden:
     """A self-test for a model.
 
     fp32 must come within `TOLERANCE`. int8 must give the same digest: its integers are
     equal on all processors, and what floating point around them may differ by stays
-    clear of the digest's rounding because the input is chosen so.
+    clear of the digest's rounding because the input is chosen so. Where the stem has a bias
+    or sees no zero-sum (baselines), a level may fall otherwise; then a tolerance holds.
 
     Raises
     ------
-    ExportError
+    GoldenError
         No input that suits was found.
     """
-    if precision == "fp32":
-        output = run(model, golden_input(1, SHAPE))
+    shape = SHAPES[scale]
+    if precision == "fp32" or not has_exact_stem(model):
+        output = run(model, golden_input(1, shape))
         values = tuple(float(value) for value in output.reshape(-1)[::GOLDEN_STRIDE])
-        return Golden(1, SHAPE, values=values, tolerance=TOLERANCE)
+        return Golden(1, shape, values=values, tolerance=TOLERANCE if precision == "fp32" else INEXACT_TOLERANCE)
     for seed in range(1, SEEDS + 1):
-        output = run(model, golden_input(seed, SHAPE))
+        output = run(model, golden_input(seed, shape))
         steps = output.astype(np.float64) / GOLDEN_STEP
         clearance = np.abs(steps - np.floor(steps) - 0.5).min() * GOLDEN_STEP
         if clearance > MARGIN:
-            return Golden(seed, SHAPE, digest=golden_digest(output))
-    raise ExportError("no golden input keeps clear of rounding; not exported")
+            return Golden(seed, shape, digest=golden_digest(output))
+    raise GoldenError("no input for its self-test keeps clear of rounding")

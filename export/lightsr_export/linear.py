@@ -154,7 +154,7 @@ def _one(model: onnx.ModelProto) -> bool:
         terms = known.terms(node.output[0], spent, root=True)
         if terms is None or len(spent) < 2:
             continue
-        joined = _joined(known, terms, spent)
+        joined = _joined(known, terms, spent, node)
         before = sum(m.size for n in spent if (m := known.matrix(n)) is not None)
         weight = None if joined is None else np.concatenate([terms[part] for part in known.parts(joined)], axis=1)
         if joined is None or weight is None or weight.size > before:
@@ -164,12 +164,14 @@ def _one(model: onnx.ModelProto) -> bool:
     return False
 
 
-def _joined(known: _Graph, terms: Terms, spent: list[onnx.NodeProto]) -> str | None:
-    """A tensor that holds all that goes in, each once, and that is there anyway."""
+def _joined(known: _Graph, terms: Terms, spent: list[onnx.NodeProto], place: onnx.NodeProto) -> str | None:
+    """A tensor that holds all that goes in, each once, and that is there before `place` anyway."""
     if len(terms) == 1:
         return next(iter(terms))
     gone = {name for node in spent for name in node.output}
     for node in known.model.graph.node:
+        if node.output[0] == place.output[0]:
+            break  # what comes later is not there yet
         parts = known.parts(node.output[0]) if known.is_join(node) else []
         if sorted(parts) == sorted(terms) and not gone & set(node.input):
             return str(node.output[0])

@@ -24,15 +24,21 @@ BODY_OPERATORS = frozenset({"Conv", "Relu", "Concat", "Add", "DepthToSpace"})
 
 
 def stem_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Convolutions that make feature maps of the picture."""
+    """Convolutions that make feature maps of the picture: before them is none but skip and consistency step."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    return [
-        node
-        for node in model.graph.node
-        if node.op_type == "Conv"
-        and weights[node.input[1]].dims[1] == 1
-        and node.input[1].split(".")[0] not in (SKIP, CONSISTENCY)
-    ]
+    found: list[onnx.NodeProto] = []
+    behind: set[str] = set()
+    for node in model.graph.node:
+        if behind.intersection(node.input):
+            behind.update(node.output)
+        elif (
+            node.op_type == "Conv"
+            and weights[node.input[1]].dims[1] == 1
+            and node.input[1].split(".")[0] not in (SKIP, CONSISTENCY)
+        ):
+            found.append(node)
+            behind.update(node.output)
+    return found
 
 
 def body_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -64,7 +70,7 @@ def body_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 def activations(body: Collection[onnx.NodeProto], keep: Collection[str] = ()) -> list[str]:
     """Feature maps that become integer: what integer operators read and give.
 
-    A map that only a ReLU reads is none of them: onnxruntime makes one operator of both.
+    A convolution's map that only a ReLU reads is none of them: onnxruntime makes one operator of both.
 
     Parameters
     ----------
@@ -76,9 +82,13 @@ def activations(body: Collection[onnx.NodeProto], keep: Collection[str] = ()) ->
     for node in body:
         for name in node.input:
             readers.setdefault(name, []).append(node.op_type)
-    rectified = {name for name, kinds in readers.items() if set(kinds) == {"Relu"}}
-    names: dict[str, None] = {}
     makers = {node.output[0]: node for node in body}
+    rectified = {
+        name
+        for name, kinds in readers.items()
+        if set(kinds) == {"Relu"} and (name not in makers or makers[name].op_type == "Conv")
+    }
+    names: dict[str, None] = {}
     for node in body:
         maker = node
         while maker.op_type == "Relu" and maker.input[0] in makers:
@@ -118,8 +128,7 @@ def quantised(model: onnx.ModelProto, ranges: Mapping[str, Range], keep: Collect
     replaced: dict[str, str] = {}
     spent: set[str] = set()
     outputs = {value.name for value in graph.output}
-    from_stem = {name for node in stem_nodes(result) for name in node.output}
-    filters = max((int(weights[node.input[1]].dims[0]) for node in stem_nodes(result)), default=0)
+    filters = {node.output[0]: int(weights[node.input[1]].dims[0]) for node in stem_nodes(result)}
     joined = {name for node in body if node.op_type == "Concat" for name in node.input}
 
     for node in graph.node:
@@ -136,8 +145,8 @@ def quantised(model: onnx.ModelProto, ranges: Mapping[str, Range], keep: Collect
                 _pair(node.output[0], ranges[name], nodes, constants, result=name)
             else:
                 replaced[name] = _pair(name, ranges[name], nodes, constants)
-                if name in from_stem & joined:
-                    replaced[name] = _channels_last(name, replaced[name], ranges[name], filters, nodes, constants)
+                if name in filters.keys() & joined:
+                    replaced[name] = _channels_last(name, replaced[name], ranges[name], filters[name], nodes, constants)
     kept = [tensor for name, tensor in weights.items() if name not in spent]
     ordered = [_copy(node) for node in nodes]
     del graph.node[:]
@@ -151,12 +160,21 @@ def with_exact_stem(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of the model, its stem's weights on the grid of `exact_stem` where each filter sums to zero."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    names = {node.input[1] for node in stem_nodes(model)}
-    for tensor in result.graph.initializer:
-        weight = numpy_helper.to_array(tensor)
-        if tensor.name in names and np.abs(weight.sum(axis=(1, 2, 3))).max() < 1e-5 * np.abs(weight).max():
-            tensor.CopyFrom(numpy_helper.from_array(exact_stem(weight), tensor.name))
+    if has_exact_stem(model):
+        names = {node.input[1] for node in stem_nodes(model)}
+        for tensor in result.graph.initializer:
+            if tensor.name in names:
+                tensor.CopyFrom(numpy_helper.from_array(exact_stem(numpy_helper.to_array(tensor)), tensor.name))
     return result
+
+
+def has_exact_stem(model: onnx.ModelProto) -> bool:
+    """Whether the stem reads the picture itself, without a bias and with filters that sum to zero."""
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    stems = [weights[node.input[1]] for node in stem_nodes(model) if len(node.input) == 2]
+    return len(stems) == len(stem_nodes(model)) and all(
+        np.abs(weight.sum(axis=(1, 2, 3))).max() < 1e-5 * np.abs(weight).max() for weight in stems
+    )
 
 
 def _copy(node: onnx.NodeProto) -> onnx.NodeProto:

@@ -25,6 +25,9 @@ they compute what all others compute, to the last bit. With eight bits they woul
 JOINING = ("Concat", "DepthToSpace")
 """Operators whose output holds the values of their inputs."""
 
+SLACK = 1e-4
+"""Part of a power of two by which a scale may be exceeded: what is one already must stay one."""
+
 LEAST_SHARE = 0.25
 """Share of the largest value below which no percentile narrows a range."""
 
@@ -225,7 +228,7 @@ def shared_ranges(body: Iterable[onnx.NodeProto], ranges: Mapping[str, Range]) -
     for root, found in merged.items():
         unit = units.setdefault(sums.find(root), float(np.float32(found.scale)))
         if unit != float(np.float32(found.scale)):
-            merged[root] = found.with_scale(unit * 2.0 ** math.ceil(math.log2(found.scale / unit)))
+            merged[root] = found.with_scale(unit * 2.0 ** math.ceil(math.log2(found.scale / unit) - SLACK))
     return {name: merged[group.find(name)] for name in group.parents}
 
 

@@ -84,6 +84,8 @@ class FileReport:
         Of the graph that onnxruntime makes of it on this machine.
     kernels : tuple of Kernel
         The slowest.
+    float_parts : tuple of str
+        int8: parts and layers in float.
     quality : tuple of Quality
     golden : bool
         Whether it passes its own self-test here.
@@ -99,6 +101,7 @@ class FileReport:
     median_ms: float
     operators: dict[str, int]
     kernels: tuple[Kernel, ...]
+    float_parts: tuple[str, ...]
     quality: tuple[Quality, ...]
     golden: bool
 
@@ -152,7 +155,9 @@ class Report:
         Largest between torch and onnxruntime in fp32, as a share of the input's range.
     files : tuple of FileReport
     trials : tuple of Trial
-        Of int8, in their order; the last is the one that was taken. Empty without int8.
+        Of int8, in their order. Empty without int8.
+    taken : Trial or None
+        The best of them, whether it passes or not.
     refusal : str
         Why there is no int8 file though it was asked for; "" otherwise.
     speedup : float
@@ -166,6 +171,7 @@ class Report:
     difference: float
     files: tuple[FileReport, ...]
     trials: tuple[Trial, ...]
+    taken: Trial | None
     refusal: str
     speedup: float
     processor: str
@@ -207,7 +213,8 @@ class Report:
             "data_ranges": RANGES,
             "files": [dataclasses.asdict(file) for file in self.files],
             "int8": {
-                "passes": bool(self.trials) and self.trials[-1].verdict.passes,
+                "passes": self.taken is not None and self.taken.verdict.passes,
+                "taken": self.trials.index(self.taken) if self.taken else None,
                 "speedup": self.speedup,
                 "trials": [
                     {
@@ -220,7 +227,7 @@ class Report:
                     }
                     for trial in self.trials
                 ],
-                "allowed_db": self.trials[-1].verdict.allowed_db if self.trials else None,
+                "allowed_db": self.taken.verdict.allowed_db if self.taken else None,
             },
             "warnings": self.warnings,
         }
@@ -257,8 +264,7 @@ def summary(report: Report) -> str:
         f"one thread of {report.processor}, {LATENCY_SIDE_PX}x{LATENCY_SIDE_PX} pixels; "
         f"torch and onnxruntime differ by {report.difference:.0e} of the range"
     )
-    if report.trials:
-        trial = report.trials[-1]
+    if trial := report.taken:
         state = "passes" if trial.verdict.passes else "FAILS"
         lines.append(
             f"int8 {state} the gate of {trial.verdict.allowed_db:g} dB: {trial.sentence}; loses {trial.verdict}"
@@ -278,7 +284,7 @@ def card_text(report: Report) -> str:
         "",
         f"- enlargement: {card.scale}; parameters: {card.parameters:,}; training steps: {card.metrics['steps']:,}",
         f"- degradations trained for: {', '.join(card.degradations)}",
-        f"- consistency step: lambda = {card.consistency}",
+        f"- consistency step: {f'lambda = {card.consistency}' if card.consistency else 'none'}",
         f"- sees {card.halo_px} low-resolution pixels around each; tiles are aligned to {card.alignment_px}",
         f"- checkpoint: sha256 {card.checkpoint_sha256}",
         f"- exact rewrites: {', '.join(report.rewrites) or 'none'}; torch and onnxruntime differ by at most "
@@ -334,21 +340,23 @@ def _quality(report: Report) -> list[str]:
 
 
 def _int8(report: Report) -> list[str]:
-    if not report.trials:
+    taken = report.taken
+    if taken is None:
         return []
-    last = report.trials[-1]
-    layers = f", and {', '.join(last.float_layers)}" if last.float_layers else ""
+    allowed_db = taken.verdict.allowed_db
     lines = [
-        f"int8 expects values in [0, 1]: the runtime maps each file or cine by one offset and range. In float: stem, "
-        f"skip, consistency step, additions{layers}. It may lose {last.verdict.allowed_db:g} dB of PSNR in the mean of "
-        f"a data range, {SINGLE_IMAGE_FACTOR * last.verdict.allowed_db:g} in a single image, against fp32.",
+        "int8 expects values in [0, 1]: the runtime maps each file or cine by one offset and range. It may lose "
+        f"{allowed_db:g} dB of PSNR in the mean of a data range, {SINGLE_IMAGE_FACTOR * allowed_db:g} in a single "
+        "image, against fp32.",
+        *(
+            f"In float: {', '.join(file.float_parts)}, and additions behind the tail."
+            for file in report.files
+            if file.float_parts
+        ),
         "",
         "| tried | loss in dB, mean (worst image) | gate |",
         "| --- | --- | --- |",
     ]
-    seen: list[Trial] = []
     for trial in report.trials:
-        if trial not in seen:
-            seen.append(trial)
-            lines.append(f"| {trial.sentence} | {trial.verdict} | {'passes' if trial.verdict.passes else 'fails'} |")
-    return [*lines, "", f"Taken: {last.sentence}." if last.verdict.passes else "None was taken."]
+        lines.append(f"| {trial.sentence} | {trial.verdict} | {'passes' if trial.verdict.passes else 'fails'} |")
+    return [*lines, "", f"Taken: {taken.sentence}." if not report.refusal else "None was taken."]

@@ -75,11 +75,11 @@ def pairs_of(folder: Path, scale: int = 2) -> list[data.Pair]:
     return list(data.load([folder], scale, min_side_px=24).pairs)
 
 
-def a_run(folder: Path, network: Network, images: Path, name: str = "little", *, hold_back: float = 0.4) -> Path:
+def a_run(folder: Path, network: Network, images: Path, name: str = "little", *, patch_px: int = 24) -> Path:
     """A run folder as lightsr-train leaves it."""
     folder.mkdir(parents=True)
     family = next(key for key, value in NETWORKS.items() if value is type(network))
-    training = dataclasses.asdict(TrainingConfig(steps=10, patch_px=24, batch=4, hold_back=hold_back))
+    training = dataclasses.asdict(TrainingConfig(steps=10, patch_px=patch_px, batch=4, hold_back=0.4))
     provenance = {
         "step": 10,
         "training": training,

@@ -77,7 +77,7 @@ def test_the_report_is_about_these_files(exported: Path, run: Path) -> None:
         assert [quality["images"] for quality in file["quality"]] == [2]
         assert 0 < file["quality"][0]["ssim"] < 1
     fp32, int8 = report["files"]
-    last = report["int8"]["trials"][-1]
+    last = report["int8"]["trials"][report["int8"]["taken"]]
     drop = fp32["quality"][0]["psnr_db"] - int8["quality"][0]["psnr_db"]
     assert drop == pytest.approx(last["losses_db"][0]["mean_db"], abs=0.002)
     text = (exported / "card.md").read_text()
@@ -122,6 +122,41 @@ def test_a_failing_gate_leaves_the_fp32_file(
     assert "None was taken." in (folder / "card.md").read_text()
 
 
+def test_an_older_int8_file_does_not_stay_beside_a_new_fp32(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "little-x2-int8.onnx").write_bytes(b"of an older network")
+    export.export(run, tmp_path, export.Options(int8=False, overwrite=True))
+    assert names(tmp_path) == FILES - {"little-x2-int8.onnx"}
+
+
+@pytest.mark.parametrize("scale", [3, 4, 8])
+def test_other_scales(scale: int, tmp_path: Path) -> None:
+    images = a_folder(tmp_path / "images", patients=4, side=24 * scale + 24)
+    source = a_run(tmp_path / "run", a_network(scale=scale), images)
+    report = export.export(source, tmp_path / "o", export.Options(allowed_db=5.0))
+    assert not report.refusal
+    for precision in ("fp32", "int8"):
+        assert load(tmp_path / "o" / f"little-x{scale}-{precision}.onnx").scale == scale
+
+
+@pytest.mark.parametrize("family", ["srcnn", "residual", "srdense"])
+def test_baselines_in_int8(family: str, images: Path, tmp_path: Path) -> None:
+    source = a_run(tmp_path / "run", a_baseline(family), images, family)
+    tuning = export.Tuning(steps=2)
+    report = export.export(source, tmp_path / "o", export.Options(allowed_db=10.0, tuning=tuning))
+    assert not report.refusal
+    card = load(tmp_path / "o" / f"{family}-x2-int8.onnx").card
+    assert card.float_parts[: 1 + (family == "srcnn")] == (("stem", "skip") if family == "srcnn" else ("stem",))
+    assert "consistency step: none" in (tmp_path / "o" / "card.md").read_text()
+    assert card.golden.tolerance > 0  # its stem has a bias: sums are not exact on every processor
+
+
+def test_patches_of_odd_sides_are_tuned_on_too(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "verdict", failing)
+    source = a_run(tmp_path / "run", a_network(), images, patch_px=25)
+    options = export.Options(tuning=export.Tuning(steps=2))
+    assert export.export(source, tmp_path / "o", options).trials[-1].means == "fine-tuning"
+
+
 def test_the_first_that_passes_is_taken(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 
@@ -132,10 +167,12 @@ def test_the_first_that_passes_is_taken(run: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(attempts, "verdict", later)
     report = export.export(run, tmp_path, export.Options(tuning=export.Tuning(steps=2)))
     assert not report.refusal
-    assert report.trials[-1].means == "float layers"
-    assert report.trials[-1].verdict.passes
+    assert report.taken is not None
+    assert report.taken == report.trials[-1]
+    assert report.taken.means == "float layers"
+    assert report.taken.verdict.passes
     card = load(tmp_path / "little-x2-int8.onnx").card
-    assert set(report.trials[-1].float_layers) <= set(card.float_parts)
+    assert set(report.taken.float_layers) <= set(card.float_parts)
 
 
 def test_a_network_without_integer_form_gives_fp32(

@@ -30,6 +30,10 @@ def test_a_single_image_may_lose_three_times_as_much() -> None:
         assert verdict(before, after, allowed_db=0.05).passes is passes
 
 
+def test_nothing_judged_is_nothing_passed() -> None:
+    assert not verdict([], []).passes
+
+
 def test_other_images_are_not_compared() -> None:
     with pytest.raises(ValueError, match="shorter"):
         verdict(scores(("CT", 40.0), ("CT", 41.0)), scores(("CT", 40.0)))

@@ -71,7 +71,8 @@ def test_what_costs_more_multiplied_out_stays() -> None:
     assert multiplied_out(model) is None
 
 
-def test_a_map_that_others_read_is_kept() -> None:
+def test_a_sum_needs_a_concatenation_that_is_there() -> None:
+    """Making one for it would cost more than the sum."""
     model = model_of(
         [
             node("Conv", ["lr", "a"], "x"),
@@ -80,6 +81,23 @@ def test_a_map_that_others_read_is_kept() -> None:
             node("Add", ["y", "z"], "sr"),
         ],
         {"a": pointwise(4, 3, 0), "b": pointwise(4, 4, 1)},
+        "sr",
+    )
+    assert multiplied_out(model) is None
+
+
+def test_a_concatenation_that_comes_later_does_not_help() -> None:
+    model = model_of(
+        [
+            node("Conv", ["lr", "a"], "x"),
+            node("Relu", ["x"], "z"),
+            node("Conv", ["x", "b"], "y"),
+            node("Add", ["y", "z"], "sum"),
+            node("Relu", ["sum"], "rectified"),
+            node("Concat", ["x", "z", "rectified"], "joined"),
+            node("Conv", ["joined", "c"], "sr"),
+        ],
+        {"a": pointwise(4, 3, 0), "b": pointwise(4, 4, 1), "c": pointwise(4, 12, 2)},
         "sr",
     )
     found = multiplied_out(model)

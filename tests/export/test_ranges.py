@@ -6,6 +6,8 @@ from lightsr_export import quantise, ranges
 from lightsr_export.errors import ExportError
 from lightsr_export.ranges import Range, Spread
 
+from .conftest import a_baseline, simplified
+
 
 def test_ranges_hold_zero() -> None:
     scale, zero = Range(-1.0, 3.0).parameters()
@@ -63,3 +65,16 @@ def test_maps_that_are_joined_share_one_range_object(model: onnx.ModelProto) -> 
             assert len({id(found[name]) for name in (*node.input, *node.output)}) == 1
     separate = {id(found[name]) for name in names}
     assert len(separate) > 3
+
+
+def test_scales_that_are_powers_of_two_apart_stay_so() -> None:
+    """Sharing again, after fine-tuning, changes nothing."""
+    network = simplified(a_baseline("residual"))
+    body = quantise.body_nodes(network)
+    names = quantise.activations(body)
+    random = np.random.default_rng(0)
+    first = ranges.shared_ranges(body, {name: Range(-float(random.random()), float(random.random())) for name in names})
+    again = ranges.shared_ranges(
+        body, {name: Range(v.low * (1 + 1e-7), v.high * (1 + 1e-7)) for name, v in first.items()}
+    )
+    assert all(again[name].scale == pytest.approx(first[name].scale, rel=1e-5) for name in first)
