@@ -5,26 +5,21 @@ machine down for a while slows all of them, and the ratios stay.
 """
 
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 from lightsr.card import golden_input
-from lightsr_export import graph, profile, quantise
+from lightsr_export import profile, quantise
 from lightsr_export.errors import IntegerFormError
-from lightsr_export.profile import Kernel, Paired
+from lightsr_export.profile import Kernel
 from lightsr_train import checkpoint, settings
 from lightsr_train.contract import Network
 from lightsr_train.networks import NETWORKS
-from numpy.typing import NDArray
 
 from lightsr_bench import forms
-from lightsr_bench.forms import Forms
 
 SEED = 0
 """Of random weights and of the picture."""
@@ -36,8 +31,6 @@ PAIRS = (("naive", "fp32"), ("fp32", "int8"), ("naive head", "fp32 head"))
 """What is divided by what."""
 
 INTEGER_CONVOLUTIONS = frozenset({"QLinearConv"})
-
-Feed = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -192,7 +185,15 @@ def measure(subject: Subject, *, side_px: int, rounds: int) -> Measurement:
     scale = subject.network.config.scale
     found = forms.of(subject.network)
     macs = {name: profile.multiply_adds(model, lr) for name, model in found.models.items()}
-    paired = take_turns(_timed(found, lr), rounds)
+    paired = profile.paired_latency(
+        found.models | {f"{name} head": head.model for name, head in found.heads.items()},
+        lr,
+        more={
+            f"{name} head": {head.tail: forms.value(found.models[name], head.tail, lr)}
+            for name, head in found.heads.items()
+        },
+        rounds=rounds,
+    )
     peak = profile.gemm_peak()
     kernels = {
         name: tuple(profile.kernels(model, lr, runs=rounds)) for name, model in found.models.items() if name != "naive"
@@ -220,35 +221,6 @@ def measure(subject: Subject, *, side_px: int, rounds: int) -> Measurement:
         rates={name: Rate(rate, rate / peak) for name, rate in rates.items()},
         kernels=kernels,
     )
-
-
-def _timed(found: Forms, lr: NDArray[np.float32]) -> dict[str, tuple[onnx.ModelProto, Feed]]:
-    """Everything that takes turns, with what goes in."""
-    timed: dict[str, tuple[onnx.ModelProto, Feed]] = {name: (model, {"lr": lr}) for name, model in found.models.items()}
-    for name, head in found.heads.items():
-        timed[f"{name} head"] = head.model, {"lr": lr, head.tail: forms.value(found.models[name], head.tail, lr)}
-    return timed
-
-
-def take_turns(models: Mapping[str, tuple[onnx.ModelProto, Feed]], rounds: int) -> Paired:
-    """`profile.paired_latency` for models that have different inputs.
-
-    Parameters
-    ----------
-    models : mapping of (ModelProto, dict of ndarray)
-        Model and inputs by the name that results have.
-    rounds : int
-        Timed runs of each, after the warm-up.
-    """
-    runs = {name: partial(graph.session(model).run, None, dict(feed)) for name, (model, feed) in models.items()}
-    rounds_ms: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(profile.WARM_UP_RUNS + rounds):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if number >= profile.WARM_UP_RUNS:
-                rounds_ms[name].append(1000 * (time.perf_counter() - start))
-    return Paired({name: tuple(values) for name, values in rounds_ms.items()})
 
 
 def of_body(fp32: onnx.ModelProto, kernels: Sequence[Kernel], macs: Mapping[str, int]) -> list[Kernel]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 from lightsr.card import golden_input
-from lightsr_export import graph, quantise, ranges
+from lightsr_export import graph, quantise
 from lightsr_export.errors import IntegerFormError
 from lightsr_export.export import deployed
 from lightsr_train.contract import Network
@@ -111,12 +111,8 @@ def in_integers(fp32: onnx.ModelProto) -> onnx.ModelProto:
     IntegerFormError
         The body has operators without an integer form.
     """
-    body = quantise.body_nodes(fp32)
-    joined = {name for node in body if node.op_type in ranges.JOINING for name in node.output}
-    names = [name for name in quantise.activations(body) if name not in joined]
     pictures = [golden_input(seed, RANGE_SHAPE_PX) for seed in range(1, RANGE_INPUTS + 1)]
-    found = {name: spread.range(100.0) for name, spread in ranges.spreads(fp32, names, pictures).items()}
-    return quantise.quantised(fp32, ranges.shared_ranges(body, found))
+    return quantise.quantised(fp32, quantise.ranges_of(fp32, quantise.spreads(fp32, pictures)))
 
 
 def _heads(naive: onnx.ModelProto, fp32: onnx.ModelProto, tail: str) -> dict[str, Head]:

@@ -54,8 +54,6 @@ class Attempt:
         Convolutions of the body that stay in float, by the name of their weights.
     verdict : Verdict
     model : ModelProto
-    float_model : ModelProto
-        The same before quantisation.
     ranges : dict of Range
     """
 
@@ -64,7 +62,6 @@ class Attempt:
     keep: tuple[str, ...]
     verdict: Verdict
     model: onnx.ModelProto = field(repr=False)
-    float_model: onnx.ModelProto = field(repr=False)
     ranges: dict[str, Range] = field(repr=False)
 
 
@@ -120,13 +117,11 @@ class Search:
         self.allowed_db = allowed_db
         self.tell = tell
         self.inputs = list(inputs)
+        body = quantise.body_nodes(model)  # before anything that takes long
         self.before: list[Score] = judge.scores(enlarge_with(model))
-        body = quantise.body_nodes(model)
         self.model = self._equalised(model, body)
         self.body = quantise.body_nodes(self.model)
-        self.names = quantise.activations(self.body)
-        joined = {name for node in self.body if node.op_type in ranges.JOINING for name in node.output}
-        self.spreads = ranges.spreads(self.model, [name for name in self.names if name not in joined], self.inputs)
+        self.spreads = quantise.spreads(self.model, self.inputs)
 
     def _equalised(self, model: onnx.ModelProto, body: list[onnx.NodeProto]) -> onnx.ModelProto:
         """The model with channels in one range, unless that changes what it computes."""
@@ -141,7 +136,7 @@ class Search:
 
     def ranges(self, percentile: float) -> dict[str, Range]:
         """Ranges of all feature maps."""
-        return ranges.shared_ranges(self.body, {name: found.range(percentile) for name, found in self.spreads.items()})
+        return quantise.ranges_of(self.model, self.spreads, percentile)
 
     def attempt(
         self,
@@ -152,10 +147,9 @@ class Search:
         float_model: onnx.ModelProto | None = None,
     ) -> Attempt:
         """Quantise and judge."""
-        source = float_model or self.model
-        model = quantise.quantised(source, found, self._nodes(keep))
+        model = quantise.quantised(float_model or self.model, found, self._nodes(keep))
         judged = verdict(self.before, self.judge.scores(enlarge_with(model)), allowed_db=self.allowed_db)
-        return Attempt(means, percentile, tuple(keep), judged, model, source, found)
+        return Attempt(means, percentile, tuple(keep), judged, model, found)
 
     def _nodes(self, keep: Sequence[str]) -> list[str]:
         """Names of the nodes with these weights."""

@@ -42,7 +42,7 @@ def listing(folder: Path) -> list[BundledModel]:
     return entries
 
 
-def take(source: Path, folder: Path) -> list[BundledModel]:
+def take(source: Path, folder: Path) -> None:
     """Copy the models of an export, and its card under their name, and renew the list.
 
     Parameters
@@ -69,10 +69,12 @@ def take(source: Path, folder: Path) -> list[BundledModel]:
     if total > MAX_FOLDER_BYTES:
         raise ModelError(f"{folder}: would hold {total} bytes of models; {MAX_FOLDER_BYTES} are allowed")
     copies[cards.pop()] = (source / "card.md").read_bytes()
-    for name, content in copies.items():
+    for name, copied in copies.items():
         with files.new_file(folder / name, overwrite=True) as file:
-            file.write(content)
-    return entries
+            file.write(copied)
+    content = json.dumps([asdict(entry) for entry in listing(folder)], indent=1) + "\n"
+    with files.new_file(folder / "models.json", overwrite=True) as file:
+        file.write(content.encode())
 
 
 def main() -> int:
@@ -83,9 +85,6 @@ def main() -> int:
     source, folder = map(Path, sys.argv[1:])
     try:
         take(source, folder)
-        content = json.dumps([asdict(entry) for entry in listing(folder)], indent=1) + "\n"
-        with files.new_file(folder / "models.json", overwrite=True) as file:
-            file.write(content.encode())
     except LightsrError as error:
         sys.stderr.write(f"{error}\n")
         return 1

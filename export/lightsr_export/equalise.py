@@ -18,6 +18,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from lightsr_export.ranges import Sets
+
 LARGEST_RATIO = 16.0
 """Most that a channel is raised above the largest one: what hardly ever speaks may be noise."""
 
@@ -44,36 +46,30 @@ def factors(body: Iterable[onnx.NodeProto], stem: Iterable[str], peaks: Mapping[
         the body, and those whose channels are rearranged, keep their values.
     """
     body = list(body)
-    group = {name: name for name in (*stem, *(name for node in body for name in node.output))}
-
-    def find(name: str) -> str:
-        while group[name] != name:
-            name = group[name]
-        return name
-
+    group = Sets((*stem, *(name for node in body for name in node.output)))
     joined: set[str] = set()
     fixed = {body[-1].output[0]}
     for node in body:
         output = node.output[0]
         if node.op_type in ("Relu", "Add"):
             for name in node.input:
-                group[find(name)] = find(output)
+                group.unite(name, output)
         elif node.op_type == "Concat":
             joined.add(output)
         elif node.op_type != "Conv":
             fixed |= {node.input[0], output}
     # What meets a concatenation in a sum, or follows it, keeps its values, and so do its parts.
-    kept = {find(name) for name in fixed} | {find(name) for name in joined if find(name) != name}
+    kept = {group.find(name) for name in fixed} | {group.find(name) for name in joined if group.find(name) != name}
     for node in reversed(body):
-        if node.op_type == "Concat" and find(node.output[0]) in kept:
-            kept |= {find(name) for name in node.input}
+        if node.op_type == "Concat" and group.find(node.output[0]) in kept:
+            kept |= {group.find(name) for name in node.input}
     merged: dict[str, NDArray[np.float64]] = {}
-    for name in group.keys() & peaks.keys() - joined:
-        root = find(name)
+    for name in group.parents.keys() & peaks.keys() - joined:
+        root = group.find(name)
         merged[root] = np.maximum(merged.get(root, 0.0), peaks[name])
     result: Factors = {}
-    for name in group:
-        root = find(name)
+    for name in group.parents:
+        root = group.find(name)
         if root in kept or root not in merged:
             continue
         peak = merged[root]

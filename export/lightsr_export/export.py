@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from lightsr import files
+from lightsr import files, processor
 from lightsr.card import ModelCard, Precision, check_name
 from lightsr.errors import OutputError
 from lightsr.model import Model
@@ -21,7 +21,7 @@ from lightsr_train.networks import parameter_count
 from lightsr_train.training import gain_over_bicubic
 from numpy.typing import NDArray
 
-from lightsr_export import graph, profile, quantise
+from lightsr_export import graph, profile
 from lightsr_export import report as report_module
 from lightsr_export.attempts import Attempt, Search, enlarge_with, layer_name
 from lightsr_export.errors import ExportError, GoldenError, IntegerFormError
@@ -104,6 +104,8 @@ def export(
     precisions: tuple[Precision, ...] = ("fp32", "int8") if options.int8 else ("fp32",)
     targets: dict[Precision, Path] = {precision: folder / f"{stem}-{precision}.onnx" for precision in ("fp32", "int8")}
     report_path, card_path = folder / "report.json", folder / "card.md"
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is no folder; -o takes one")
     if not options.overwrite:
         files.refuse_existing([*(targets[precision] for precision in precisions), report_path, card_path])
     training, held_back = _images(source, trained, options, tell) if options.int8 else ([], [])
@@ -162,22 +164,21 @@ def export(
             gain = _gain(models[precision], cards[precision], held_back)
             cards[precision] = replace(cards[precision], metrics=card.metrics | {"held_back_gain_db": gain})
         contents[precision] = _with_card(models[precision], cards[precision])
-    report = _report(
-        {precision: (targets[precision].name, contents[precision]) for precision in models},
-        judge,
-        Report(
-            card=cards["fp32"],
-            rewrites=tuple(rewrites),
-            difference=difference,
-            files=(),
-            trials=tuple(_trial(attempt) for attempt in tried),
-            taken=_trial(taken) if taken else None,
-            refusal=refusal,
-            speedup=0.0,
-            processor=report_module.processor_label(),
-            versions=report_module.versions(),
-        ),
-        tell,
+    tell("timing")
+    measured, speedup = _measured(
+        {precision: (targets[precision].name, content) for precision, content in contents.items()}, judge
+    )
+    report = Report(
+        card=cards["fp32"],
+        rewrites=tuple(rewrites),
+        difference=difference,
+        files=measured,
+        trials=tuple(_trial(attempt) for attempt in tried),
+        taken=_trial(taken) if taken else None,
+        refusal=refusal,
+        speedup=speedup,
+        processor=processor.describe().label,
+        versions=report_module.versions(),
     )
     _write(
         {
@@ -218,18 +219,18 @@ def _images(
     source: Path, trained: checkpoint.Checkpoint, options: Options, tell: Callable[[str], None]
 ) -> tuple[list[Pair], list[Pair]]:
     """Images of training patients to calibrate on, and of held-back ones to judge."""
-    folders = [options.calibration] if options.calibration else checkpoint.data_folders(source)
-    names = ", ".join(map(str, folders))
-    tell(f"reading images from {names}")
     settings = trained.provenance["training"]
-    # The same images as in training, so that the same patients are held back.
-    pairs = data.load(folders, trained.dimensions["scale"], min_side_px=settings["patch_px"]).pairs
-    training, held_back = data.hold_back(pairs, settings["hold_back"])
     if not settings["hold_back"]:
         raise ExportError(
             f"{source}: was trained without held-back patients (hold_back = 0), so nothing could judge int8; "
             "use --no-int8, or train with some held back"
         )
+    folders = [options.calibration] if options.calibration else checkpoint.data_folders(source)
+    names = ", ".join(map(str, folders))
+    tell(f"reading images from {names}")
+    # The same images as in training, so that the same patients are held back.
+    pairs = data.load(folders, trained.dimensions["scale"], min_side_px=settings["patch_px"]).pairs
+    training, held_back = data.hold_back(pairs, settings["hold_back"])
     if not training or not held_back:
         raise ExportError(
             f"{names}: {len(training)} images of training patients and {len(held_back)} of held-back ones; "
@@ -246,7 +247,6 @@ def _attempts(
     options: Options,
     tell: Callable[[str], None],
 ) -> tuple[list[Attempt], Attempt]:
-    quantise.body_nodes(model)  # before anything takes long
     tell("int8: calibrating")
     search = Search(model, list(calibration_inputs(training)), judge, allowed_db=options.allowed_db, tell=tell)
     settings = trained.provenance["training"]
@@ -294,14 +294,10 @@ def _trial(attempt: Attempt) -> Trial:
     return Trial(attempt.means, attempt.percentile, tuple(map(layer_name, attempt.keep)), attempt.verdict)
 
 
-def _report(
-    models: dict[Precision, tuple[str, bytes]], judge: Judge, bare: Report, tell: Callable[[str], None]
-) -> Report:
-    """`bare` with what the finished files measure."""
-    tell("timing")
+def _measured(models: dict[Precision, tuple[str, bytes]], judge: Judge) -> tuple[tuple[FileReport, ...], float]:
+    """What the finished files measure, and how many times as fast int8 is; 0 without."""
     lr = np.random.default_rng(0).random((1, 1, LATENCY_SIDE_PX, LATENCY_SIDE_PX), dtype=np.float32)
     paired = profile.paired_latency({precision: content for precision, (_, content) in models.items()}, lr)
-    output_px = (bare.card.scale * LATENCY_SIDE_PX) ** 2
     found = []
     for precision, (name, content) in models.items():
         minimum_ms, median_ms = report_module.latencies(paired, precision)
@@ -313,18 +309,17 @@ def _report(
                 bytes=len(content),
                 sha256=hashlib.sha256(content).hexdigest(),
                 parameters=profile.parameters(content),
-                macs_per_px=sum(profile.multiply_adds(content, lr).values()) / output_px,
+                macs_per_px=sum(profile.multiply_adds(content, lr).values()) / (model.card.scale**2 * lr.size),
                 minimum_ms=minimum_ms,
                 median_ms=median_ms,
                 operators=profile.optimised_operators(content),
                 kernels=tuple(profile.kernels(content, lr)[: report_module.KERNELS]),
                 float_parts=model.card.float_parts,
                 quality=report_module.quality(judge.scores(Upscaler(model), with_ssim=True)),
-                golden=model.passes_self_test(),
+                golden=report_module.self_test(model.card.golden),
             )
         )
-    speedup = round(paired.ratio("fp32", "int8"), 3) if "int8" in models else 0.0
-    return replace(bare, files=tuple(found), speedup=speedup)
+    return tuple(found), round(paired.ratio("fp32", "int8"), 3) if "int8" in models else 0.0
 
 
 def _write(contents: dict[Path, bytes], folder: Path, *, overwrite: bool) -> None:

@@ -68,21 +68,23 @@ class _Graph:
         axes = [a.i for a in node.attribute if a.name == "axis"]
         return node.op_type == "Concat" and axes == [1] and self.channels(node.output[0]) is not None
 
-    def terms(self, name: str, spent: list[onnx.NodeProto], *, root: bool = False) -> Terms | None:
+    def terms(
+        self, name: str, spent: list[onnx.NodeProto], *, root: bool = False, through: bool = True
+    ) -> Terms | None:
         """A tensor as a linear map of others; nodes that nobody else needs then go to `spent`.
 
-        A tensor that others read too stays as it is, except a concatenation, which is
-        looked through.
+        A tensor that others read too stays as it is, except a concatenation, which is looked
+        through, but nothing behind it (`through`) other than concatenations.
         """
         node, width = self.makers.get(name), self.channels(name)
         if width is None:
             return None
-        alone = root or self.readers[name] == 1
+        alone = through and (root or self.readers[name] == 1)
         if node is not None and self.is_join(node):
             total: Terms = {}
             start = 0
             for part in node.input:
-                inner = self.terms(part, spent) if alone else self.terms_of_join(part)
+                inner = self.terms(part, spent, through=alone)
                 if inner is None:
                     return None
                 size = next(iter(inner.values())).shape[0]
@@ -100,15 +102,6 @@ class _Graph:
             inner = self.terms(node.input[0], spent)
             return None if inner is None else {leaf: matrix @ part for leaf, part in inner.items()}
         return {name: np.eye(width)}
-
-    def terms_of_join(self, name: str) -> Terms | None:
-        """Parts of a concatenation that stays: nothing is looked through but further concatenations."""
-        node, width = self.makers.get(name), self.channels(name)
-        if width is None:
-            return None
-        if node is None or not self.is_join(node):
-            return {name: np.eye(width)}
-        return self.terms(name, [])
 
     def parts(self, name: str) -> list[str]:
         """What a tensor concatenates, down to tensors that are no concatenations."""

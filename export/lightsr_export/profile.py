@@ -1,7 +1,7 @@
 """What a model costs: parameters, multiply-adds, operators, and the time of each kernel on this processor.
 
 Times are those of one onnxruntime thread. Models are given as a path, bytes or a
-`ModelProto`, and have one input.
+`ModelProto`, and have one input unless more are named.
 """
 
 import json
@@ -220,7 +220,12 @@ def convolution_rate(kernels: Iterable[Kernel], *, operators: frozenset[str] = F
 
 
 def paired_latency(
-    models: Mapping[str, ModelSource], lr: NDArray[np.float32], *, rounds: int = 30, warm_up: int = WARM_UP_RUNS
+    models: Mapping[str, ModelSource],
+    lr: NDArray[np.float32],
+    *,
+    more: Mapping[str, Mapping[str, NDArray[np.float32]]] | None = None,
+    rounds: int = 30,
+    warm_up: int = WARM_UP_RUNS,
 ) -> Paired:
     """Time models that take turns in one process, so that all see the same machine.
 
@@ -229,14 +234,20 @@ def paired_latency(
     models : mapping of path, bytes or ModelProto
         By the name that results have.
     lr : (n, c, h, w) float32
-        The input of all.
+        The first input of all.
+    more : mapping of mapping of ndarray, optional
+        Further inputs, by model and name, of those that have some.
     rounds : int
         Timed runs of each.
     warm_up : int
         Runs of each before.
     """
     sessions = {name: _session(model) for name, model in models.items()}
-    runs = {name: partial(s.run, None, {s.get_inputs()[0].name: lr}) for name, s in sessions.items()}
+    further = more or {}
+    runs = {
+        name: partial(s.run, None, {s.get_inputs()[0].name: lr, **further.get(name, {})})
+        for name, s in sessions.items()
+    }
     rounds_ms: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(warm_up + rounds):
         for name, run in runs.items():

@@ -5,7 +5,7 @@ lies between becomes unsigned 8-bit activations and signed per-channel weights, 
 as QuantizeLinear/DequantizeLinear pairs that onnxruntime fuses into integer operators.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 import onnx
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from lightsr_export.errors import IntegerFormError
-from lightsr_export.ranges import WEIGHT_LIMIT, Range
+from lightsr_export.ranges import JOINING, WEIGHT_LIMIT, Range, Spread, shared_ranges, spread_values
 from lightsr_export.rewrite import CONSISTENCY, SKIP
 
 STEM_GRID = 2.0**-10
@@ -98,6 +98,25 @@ def activations(body: Collection[onnx.NodeProto], keep: Collection[str] = ()) ->
         gives = () if maker.name in keep or maker.op_type == "Relu" else node.output
         names |= dict.fromkeys(name for name in (*reads, *gives) if name not in rectified)
     return list(names)
+
+
+def spreads(model: onnx.ModelProto, inputs: Iterable[NDArray[np.float32]]) -> dict[str, Spread]:
+    """How the values of all maps that become integer are spread; those of joined maps are their parts'.
+
+    Parameters
+    ----------
+    model : ModelProto
+        In float.
+    inputs : iterable of ndarray, shape (1, 1, h, w), float32
+    """
+    body = body_nodes(model)
+    joined = {name for node in body if node.op_type in JOINING for name in node.output}
+    return spread_values(model, [name for name in activations(body) if name not in joined], inputs)
+
+
+def ranges_of(model: onnx.ModelProto, found: Mapping[str, Spread], percentile: float = 100.0) -> dict[str, Range]:
+    """Ranges that hold so many percent of the values, shared as `shared_ranges` tells."""
+    return shared_ranges(body_nodes(model), {name: spread.range(percentile) for name, spread in found.items()})
 
 
 def quantised(model: onnx.ModelProto, ranges: Mapping[str, Range], keep: Collection[str] = ()) -> onnx.ModelProto:

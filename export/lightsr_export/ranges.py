@@ -164,7 +164,9 @@ def _kept(tail: NDArray[np.int64], allowed: float) -> float:
     return 1 - (1 - LEAST_SHARE) * dropped / BINS
 
 
-def spreads(model: onnx.ModelProto, names: Sequence[str], inputs: Iterable[NDArray[np.float32]]) -> dict[str, Spread]:
+def spread_values(
+    model: onnx.ModelProto, names: Sequence[str], inputs: Iterable[NDArray[np.float32]]
+) -> dict[str, Spread]:
     """How the values of feature maps are spread.
 
     Parameters
@@ -211,7 +213,7 @@ def shared_ranges(body: Iterable[onnx.NodeProto], ranges: Mapping[str, Range]) -
     """
     body = list(body)
     joined = [name for node in body if node.op_type in JOINING for name in node.output]
-    group, sums = _Sets((*ranges, *joined)), _Sets((*ranges, *joined))
+    group, sums = Sets((*ranges, *joined)), Sets((*ranges, *joined))
     for node in body:
         if node.op_type in JOINING:
             for name in node.input:
@@ -232,7 +234,7 @@ def shared_ranges(body: Iterable[onnx.NodeProto], ranges: Mapping[str, Range]) -
     return {name: merged[group.find(name)] for name in group.parents}
 
 
-class _Sets:
+class Sets:
     """Disjoint sets of names."""
 
     def __init__(self, names: Iterable[str]) -> None:

@@ -159,22 +159,6 @@ def test_a_body_that_cannot_be_told_is_none(found: Forms) -> None:
     assert exporting.of_body(found.fp32, kernels[1:], macs) == []
 
 
-def test_all_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-
-    class Session:
-        def __init__(self, model: str) -> None:
-            self.model = model
-
-        def run(self, outputs: None, feed: dict[str, str]) -> None:
-            order.append(self.model + feed["x"])
-
-    monkeypatch.setattr(exporting.graph, "session", Session)
-    paired = exporting.take_turns({"a": ("a", {"x": "1"}), "b": ("b", {"x": "2"})}, rounds=2)  # type: ignore[dict-item]
-    assert "".join(order) == "a1b2" * (profile.WARM_UP_RUNS + 2)
-    assert {name: len(runs) for name, runs in paired.rounds_ms.items()} == {"a": 2, "b": 2}
-
-
 def test_what_has_no_integer_form_says_why(without_int8: Measurement) -> None:
     assert list(without_int8.latencies) == ["naive", "fp32"]
     assert "Tanh between stem and tail has no integer form" in without_int8.refusal

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from lightsr.card import golden_input
-from lightsr_export import golden, graph, quantise, ranges
+from lightsr_export import golden, graph, quantise
 from lightsr_export.errors import IntegerFormError
 from lightsr_export.ranges import Range
 
@@ -18,12 +18,8 @@ def images() -> list[np.ndarray]:
     return [golden_input(seed, (40, 44)) for seed in range(1, 9)]
 
 
-def measured(model: onnx.ModelProto, percentile: float = 100) -> dict[str, Range]:
-    body = quantise.body_nodes(model)
-    joined = {name for node in body if node.op_type in ranges.JOINING for name in node.output}
-    names = [name for name in quantise.activations(body) if name not in joined]
-    found = ranges.spreads(model, names, images())
-    return ranges.shared_ranges(body, {name: spread.range(percentile) for name, spread in found.items()})
+def measured(model: onnx.ModelProto) -> dict[str, Range]:
+    return quantise.ranges_of(model, quantise.spreads(model, images()))
 
 
 @pytest.fixture(scope="module")
