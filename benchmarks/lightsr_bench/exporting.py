@@ -161,7 +161,7 @@ def _untrained(name: str, scale: int) -> Subject:
     config = settings.from_preset(name, scale)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        network = NETWORKS[config.family](config.network).eval()
+        network = NETWORKS[config.family](config.last.network).eval()
     return Subject(f"{name}-x{scale}", network)
 
 

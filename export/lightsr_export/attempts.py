@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 from lightsr.upscaler import IntensityMap
-from lightsr_train.data import PatchSampler
+from lightsr_train.patches import PatchSampler
 from numpy.typing import NDArray
 
 from lightsr_export import finetune, quantise, ranges

@@ -18,7 +18,8 @@ from lightsr_train import checkpoint, data
 from lightsr_train.contract import Network
 from lightsr_train.data import Pair
 from lightsr_train.networks import parameter_count
-from lightsr_train.training import gain_over_bicubic
+from lightsr_train.patches import PatchSampler
+from lightsr_train.validation import gain_over_bicubic
 from numpy.typing import NDArray
 
 from lightsr_export import graph, profile
@@ -251,9 +252,9 @@ def _attempts(
     search = Search(model, list(calibration_inputs(training)), judge, allowed_db=options.allowed_db, tell=tell)
     settings = trained.provenance["training"]
 
-    def sampler() -> data.PatchSampler:
+    def sampler() -> PatchSampler:
         tell("int8: measuring what fp32 gets wrong in every training image")
-        return data.PatchSampler(
+        return PatchSampler(
             weighed(training, model),
             scale=trained.dimensions["scale"],
             patch_px=settings["patch_px"],

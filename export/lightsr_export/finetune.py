@@ -20,8 +20,8 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
-from lightsr_train.data import PatchSampler
-from lightsr_train.training import loss_between
+from lightsr_train.objective import penalty, without_border
+from lightsr_train.patches import PatchSampler
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
@@ -262,7 +262,8 @@ def finetuned(
         batch = sampler.draw(step)
         low, high, weight = (torch.from_numpy(values) for values in batch)
         sr = graph(low)[..., : high.shape[-2], : high.shape[-1]]  # an odd side was filled up
-        loss = loss_between(sr, high, margin=tuning.margin_px * sampler.scale, squared=True, weight=weight)
+        margin = tuning.margin_px * sampler.scale
+        loss = penalty(weight * (without_border(sr, margin) - without_border(high, margin)), "squared")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(graph.parameters(), CLIP)

@@ -59,6 +59,37 @@ def packed(weight: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
     return result.reshape((factor * p) ** 2, channels, side, side)
 
 
+def on_coarser_grid(weight: Tensor, factor: int) -> Tensor:
+    """A convolution to phases, for input that is still in the phases of a coarser grid.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (p * p, channels, k, k)
+        Of a convolution with an odd k that gives p * p phases of every pixel.
+    factor : int
+        Pixels, along one axis, that a pixel of the coarser grid covers.
+
+    Returns
+    -------
+    Tensor, shape ((factor * p) ** 2, channels * factor**2, 2 * r + 1, 2 * r + 1)
+        It reads what DepthToSpace by `factor` would read, and gives the phases of the coarser pixel.
+    """
+    filters, channels, k, _ = weight.shape
+    p, reach = math.isqrt(filters), k // 2
+    coarse = -(-reach // factor)
+    side = 2 * coarse + 1
+    result = weight.new_zeros(factor, p, factor, p, channels, factor, factor, side, side)
+    split = weight.reshape(p, p, channels, k, k)
+    for a in range(factor):
+        for i in range(k):
+            top, row = divmod(a + i - reach, factor)
+            for b in range(factor):
+                for j in range(k):
+                    left, column = divmod(b + j - reach, factor)
+                    result[a, :, b, :, :, row, column, top + coarse, left + coarse] = split[:, :, :, i, j]
+    return result.reshape((factor * p) ** 2, channels * factor**2, side, side)
+
+
 def skip_residual(skip: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
     """The kernel of ``lr - down(skip(lr))``.
 

@@ -56,7 +56,7 @@ def body_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
         if after_stem.intersection(node.input):
             after_stem.update(node.output)
             followers.append(node)
-            if node.op_type == "Conv" and node.input[1].split(".")[0] != CONSISTENCY:
+            if node.op_type == "Conv" and node.input[1].split(".")[0] not in (SKIP, CONSISTENCY):
                 last = len(followers)
     body = followers[:last]
     foreign = sorted({node.op_type for node in body} - BODY_OPERATORS)

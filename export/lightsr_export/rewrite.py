@@ -6,16 +6,17 @@ Every pass is one rewrite of a torch module; none changes what the network compu
 
 import copy
 import logging
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from lightsr_train.branches import BranchedConvolution
-from lightsr_train.dense import DenseBlock, LightDense, PolyphaseSkip, ZeroSumStem
+from lightsr_train.dense import LightDense, PolyphaseSkip, StagedDeconvolution, ZeroSumStem
 from torch import Tensor, nn
 
-from lightsr_export.phases import FixedConvolution, PhaseConsistency, of_input
+from lightsr_export.phases import FixedConvolution, PhaseConsistency, of_input, on_coarser_grid
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,16 @@ def with_plain_weights(network: nn.Module) -> nn.Module | None:
     return _replaced(network, ZeroSumStem, stem)
 
 
+def with_plain_stages(network: nn.Module) -> nn.Module | None:
+    """Stages of deconvolution, and the 1x1 convolution after them: deconvolutions and activations in a row."""
+
+    def form(part: StagedDeconvolution) -> nn.Module:
+        folded = part.folded()
+        return folded if len(folded) > 1 else folded[0]
+
+    return _replaced(network, StagedDeconvolution, form)
+
+
 class SubpixelConvolution(nn.Module):
     """A transposed convolution as a convolution to the phases of each pixel, and DepthToSpace.
 
@@ -174,39 +185,48 @@ def with_subpixels(network: nn.Module) -> nn.Module | None:
 class PhaseNetwork(nn.Module):
     """A light dense network whose skip, sum and consistency step work on the trunk's grid.
 
+    The last of several deconvolutions reads the one before it without DepthToSpace between:
+    on the grid that is coarser by that one's stride its input has as many more channels.
+
     Parameters
     ----------
     network : LightDense
     stem : FixedConvolution
         Its stem with the weights written out.
-    tail : Conv2d
-        What its deconvolution became; it gives the phases of every trunk pixel.
+    stages : list of SubpixelConvolution
+        What its deconvolutions became.
+    skip : PolyphaseSkip
     """
 
-    def __init__(self, network: LightDense, stem: FixedConvolution, tail: nn.Conv2d) -> None:
+    def __init__(
+        self, network: LightDense, stem: FixedConvolution, stages: "list[SubpixelConvolution]", skip: PolyphaseSkip
+    ) -> None:
         super().__init__()
         config = network.config
         self.scale, self.block = config.scale, config.unshuffle
         # The last pixels also fill up an odd side.
         self.stem = FixedConvolution(stem.weight, edge=(self.block, 2 * self.block - 1), stride=self.block)
-        self.blocks = network.blocks
-        self.fuse = network.fuse
-        self.tail = tail
-        skip = network.skip.weight.detach().double().numpy()
-        self.skip = of_input(skip, self.block)
+        self.blocks, self.fuse = network.blocks, network.fuse
+        network.stem = network.deconvolution = nn.Identity()
+        network.skip = None
+        self.body = (network,)  # its blocks and fusion are parts of this module already
+        self.strides = [stage.stride for stage in stages]
+        self.stages = nn.ModuleList(stage.convolution for stage in stages[:-1])
+        self.tail = stages[-1].convolution
+        if len(stages) > 1:
+            weight = on_coarser_grid(self.tail.weight.detach(), self.strides[-2])
+            reach = weight.shape[-1] // 2
+            self.tail = nn.Conv2d(weight.shape[1], weight.shape[0], 2 * reach + 1, padding=reach, bias=False)
+            self.tail.weight.data.copy_(weight)
+        kernel = skip.weight.detach().double().numpy()
+        self.skip = of_input(kernel, self.block)
         self.consistency = (
-            PhaseConsistency(skip, self.scale, self.block, config.consistency) if config.consistency else None
+            PhaseConsistency(kernel, self.scale, self.block, config.consistency) if config.consistency else None
         )
 
     def forward(self, lr: Tensor) -> Tensor:
         """(n, 1, h, w) -> (n, 1, scale * h, scale * w)."""
-        features = self.stem(lr)
-        outputs = []
-        for block in self.blocks:
-            assert isinstance(block, DenseBlock)
-            features = block(features)
-            outputs.append(features)
-        detail = self.tail(F.relu(self.fuse(torch.cat(outputs, dim=1) if len(outputs) > 1 else features)))
+        detail = self.detail(self.body[0].detail(self.stem(lr))[0])
         sr = self.skip(lr) + detail
         if self.consistency is not None:
             sr = self.consistency(sr, detail, lr)
@@ -215,22 +235,37 @@ class PhaseNetwork(nn.Module):
             sr = sr[..., : self.scale * lr.shape[2], : self.scale * lr.shape[3]]
         return sr
 
+    def detail(self, features: Tensor) -> Tensor:
+        """The trunk's features -> the phases of every trunk pixel."""
+        between = self.strides[:-2]  # after each of these stages the grid becomes finer
+        for index, stage in enumerate(self.stages):
+            features = F.relu(stage(features))
+            if index < len(between):
+                features = F.pixel_shuffle(features, between[index])
+        detail: Tensor = self.tail(features)
+        if between:  # its phases belong to a finer grid than the trunk's
+            whole = F.pixel_shuffle(detail, math.prod(self.strides[-2:]))
+            detail = F.pixel_unshuffle(whole, math.prod(self.strides))
+        return detail
+
 
 def on_phases(network: nn.Module) -> nn.Module | None:
     """Skip, sum and consistency step of a light dense network: on the trunk's grid."""
     if not isinstance(network, LightDense) or not isinstance(network.skip, PolyphaseSkip):
         return None
-    stem: nn.Module = network.stem
-    deconvolution: nn.Module = network.deconvolution
-    if not isinstance(stem, FixedConvolution) or not isinstance(deconvolution, SubpixelConvolution):
+    parts = list(network.deconvolution) if isinstance(network.deconvolution, nn.Sequential) else [network.deconvolution]
+    stages = [part for part in parts if not isinstance(part, nn.ReLU)]
+    stem = network.stem
+    if not isinstance(stem, FixedConvolution) or not all(isinstance(part, SubpixelConvolution) for part in stages):
         return None
-    return PhaseNetwork(network, stem, deconvolution.convolution)
+    return PhaseNetwork(network, stem, stages, network.skip)  # type: ignore[arg-type]
 
 
 PASSES = (
     Pass("branches", without_branches),
     Pass("weights", with_plain_weights),
+    Pass("stages", with_plain_stages),
     Pass("deconvolution", with_subpixels),
     Pass("phases", on_phases),
 )
-"""In the order in which they are tried; the last needs the two before it."""
+"""In the order in which they are tried; the last needs those before it."""

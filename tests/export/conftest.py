@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,16 +13,21 @@ from lightsr import raster
 from lightsr_export import graph, rewrite
 from lightsr_train import checkpoint, data
 from lightsr_train.contract import Network
-from lightsr_train.dense import LightDense, NetworkConfig
+from lightsr_train.dense import LightDense, NetworkConfig, StagedDeconvolution
 from lightsr_train.networks import NETWORKS, build, dimensions
 from lightsr_train.settings import TrainingConfig
 
+SMALL: dict[str, Any] = {"channels": 16, "growth": 16, "layers": 2, "blocks": 2, "stage_channels": 4}
 
-def a_network(**changes: int | float) -> LightDense:
+
+def a_network(**changes: Any) -> LightDense:
     torch.manual_seed(4)
-    network = LightDense(NetworkConfig(**{"channels": 16, "growth": 16, "layers": 2, "blocks": 2, **changes})).eval()
+    network = LightDense(NetworkConfig(**{**SMALL, **changes})).eval()
     with torch.no_grad():
-        network.deconvolution.weight.normal_(std=0.05)
+        if isinstance(network.deconvolution, StagedDeconvolution):
+            network.deconvolution.picture.weight.normal_(std=0.3)
+        else:
+            network.deconvolution.weight.normal_(std=0.05)
         network.skip.raw.add_(0.02 * torch.randn_like(network.skip.raw))
     return network
 

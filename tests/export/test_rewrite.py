@@ -5,7 +5,7 @@ import pytest
 import torch
 from lightsr_export import rewrite
 from lightsr_export.rewrite import PASSES, Pass, SubpixelConvolution, rewritten
-from lightsr_train.dense import LightDense
+from lightsr_train.dense import LightDense, StagedDeconvolution, Wiring
 from torch import nn
 
 from .conftest import BASELINES, a_baseline, a_network
@@ -49,8 +49,14 @@ def test_a_deconvolution_with_other_borders_stays() -> None:
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize("unshuffle", [1, 2])
 @pytest.mark.parametrize("consistency", [0.0, 0.6, 1.0])
-def test_each_pass_leaves_the_light_dense_network_what_it_was(scale: int, unshuffle: int, consistency: float) -> None:
-    network = a_network(scale=scale, unshuffle=unshuffle, consistency=consistency, branches=True)
+@pytest.mark.parametrize("wiring", ["dense", "one-shot", "plain"])
+def test_each_pass_leaves_the_light_dense_network_what_it_was(
+    scale: int, unshuffle: int, consistency: float, wiring: Wiring
+) -> None:
+    dimensions = {"wiring": wiring, "expansion": 2 if wiring == "dense" else 0}
+    network = a_network(
+        scale=scale, unshuffle=unshuffle, consistency=consistency, branches=True, stage_channels=4, **dimensions
+    )
     current: nn.Module = network
     for step in PASSES:
         after = step.apply(copy.deepcopy(current))
@@ -76,7 +82,7 @@ def test_the_network_itself_is_not_changed() -> None:
     network = a_network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     rewritten(network)
-    assert isinstance(network.deconvolution, nn.ConvTranspose2d)
+    assert isinstance(network.deconvolution, StagedDeconvolution)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 

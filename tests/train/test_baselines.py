@@ -14,7 +14,7 @@ from lightsr_train.branches import BranchedConvolution
 from lightsr_train.contract import SCALES, Network, ScaleConfig
 from lightsr_train.dense import DenseLayer
 from lightsr_train.networks import NETWORKS, PRESETS, build, dimensions
-from lightsr_train.settings import RunConfig, SettingsError, TrainingConfig
+from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig
 
 SMALL: dict[str, dict[str, Any]] = {
     "light-dense": {"channels": 16, "layers": 1, "blocks": 1},
@@ -67,7 +67,7 @@ def trainer(
 ) -> training.Trainer:
     config = NETWORKS[family].config_class(**values)
     settings = dataclasses.replace(TRAINING, **changes)
-    return training.Trainer(RunConfig("test", family, config, settings), collection, run)
+    return training.Trainer(RunConfig("test", family, (Stage("one", config, settings),)), collection, run)
 
 
 @every_scale
@@ -184,7 +184,7 @@ def test_a_configuration_file_for_every_family(family: str, values: dict[str, An
     (tmp_path / "c.toml").write_text("\n".join([f'family = "{family}"', "[network]", "scale = 4", *table]))
     config = settings.from_file(tmp_path / "c.toml")
     assert config.family == family
-    assert config.network == NETWORKS[family].config_class(**values, scale=4)
+    assert config.last.network == NETWORKS[family].config_class(**values, scale=4)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_wrong_dimensions_are_named_in_one_line(family: str, setting: str, messa
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_named_network_comes_at_every_scale(name: str, scale: int) -> None:
     config = settings.from_preset(name, scale)
-    assert build(config.family, dataclasses.asdict(config.network)).config.scale == scale
+    assert build(config.family, dataclasses.asdict(config.last.network)).config.scale == scale
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,10 @@ def test_a_refused_resume_changes_nothing(images: Path, tmp_path: Path, capsys: 
     other = tmp_path / "other"
     shutil.copytree(images / "a", other / "x")
     shutil.copytree(images / "b", other / "y")
-    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     assert "other settings or data" in complain(capsys, [*arguments, str(other), "--resume"])
-    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    assert not (run / "images").exists()
 
 
 def test_names_that_would_leave_the_folder_are_refused(
@@ -109,9 +110,9 @@ def test_weights_of_another_network_do_not_start_a_run(
     assert main(["--config", str(tmp_path / "small.toml"), *data, "--out", str(tmp_path / "run")]) == 0
     rest = [*data, "--init", str(tmp_path / "run"), "--out", str(tmp_path / "other")]
     other_family = complain(capsys, ["--network", "fsrcnn", *rest])
-    assert "run: is of the family light-dense; this run trains fsrcnn" in other_family
+    assert "small: is of the family light-dense; this run trains fsrcnn" in other_family
     other_width = complain(capsys, ["--config", str(tmp_path / "wide.toml"), *rest])
-    assert "run: its dimensions differ from those of this run: channels 16, not 32" in other_width
+    assert "small: its dimensions differ from those of this run: channels 16, not 32" in other_width
     assert not (tmp_path / "other").exists()
 
 
@@ -138,7 +139,9 @@ def test_stops_cleanly_on_a_signal_and_goes_on(number: signal.Signals, images: P
     assert "saved; --resume goes on" in rest
     assert "Traceback" not in rest
     assert checkpoint.load(run).provenance["step"] > 0
-    assert sorted(path.name for path in run.iterdir()) == ["data.json", "model.pt", "state.pt"]
+    assert sorted(path.name for path in run.iterdir() if path.suffix == ".pt") == ["model.pt", "state.pt"]
+    assert sorted(path.name for path in (run / "images").iterdir()) == ["index.json", "pixels.bin"]
+    assert {path.stat().st_mode & 0o777 for path in (run / "images").iterdir()} == {0o600}
     stopped = checkpoint.load(run).provenance["step"]
     assert f"from step {stopped:,} to" in _resumed(command)
 

@@ -7,7 +7,8 @@ import pytest
 from lightsr import raster
 from lightsr.upscaler import IntensityMap
 from lightsr_train import data
-from lightsr_train.data import DataError, PatchSampler
+from lightsr_train.data import DataError
+from lightsr_train.patches import PatchSampler
 
 
 def write(path: Path, pixels: np.ndarray) -> None:

@@ -3,7 +3,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from lightsr.resample import downsample
-from lightsr_train.degradation import DESCRIPTIONS, Degradation, crop_to_multiple, degrade
+from lightsr_train.degradation import DESCRIPTIONS, EFFECTS, Degradation, crop_to_multiple, degrade, parse
 
 
 @pytest.mark.parametrize("kind", get_args(Degradation))
@@ -81,8 +81,8 @@ def test_a_ramp_keeps_its_values_at_pixel_centres(kind: Degradation, scale: int)
 
 def test_an_unknown_kind_is_refused() -> None:
     assert set(DESCRIPTIONS) == set(KINDS)
-    with pytest.raises(ValueError, match="degradation 'cubic': bicubic, area, "):
-        degrade(np.zeros((4, 4)), 2, "cubic")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="degradation 'cubic': 'cubic' is not one of bicubic, area, gaussian, kspace"):
+        degrade(np.zeros((4, 4)), 2, "cubic")
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -115,3 +115,68 @@ def test_jpeg_loses_a_little() -> None:
         difference = np.abs(plain.astype(float) - lossy.astype(float))
         assert 0 < difference.mean() < top / 50
         assert difference.max() < top / 5
+
+
+def test_a_chain_is_read() -> None:
+    chain = parse("gaussian:0.7+jpeg:50+poisson-noise+jpeg")
+    assert (chain.reduction, chain.strength) == ("gaussian", 0.7)
+    assert chain.fixed.effects == (("jpeg", 50.0),)
+    assert [name for name, _ in chain.varying] == ["poisson-noise", "jpeg"]
+    assert parse("jpeg") == parse("bicubic+jpeg")
+    assert parse("rician-noise:0.02").reduction == "bicubic"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("area:2", "area takes no number"),
+        ("bicubic+area", "'area' is not one of jpeg, gaussian-noise"),
+        ("gaussian:x", "'x' is no number"),
+        ("gaussian:9", "gaussian takes 0.1 to 3"),
+        ("jpeg:0", "jpeg takes 1 to 95"),
+        ("", "'' is not one of bicubic"),
+        ("bicubic+", "'' is not one of jpeg"),
+    ],
+)
+def test_wrong_chains_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse(text)
+
+
+@pytest.mark.parametrize("kind", sorted(EFFECTS))
+@pytest.mark.parametrize("scale", [2, 4])
+def test_no_effect_moves_the_picture(kind: str, scale: int) -> None:
+    """The mean of many noisy pictures, or one JPEG, lies where the picture without the effect lies."""
+    rows, columns = np.mgrid[:96, :96]
+    blob = 8000 + 20_000 * np.exp(-((rows - 47.5) ** 2 + (columns - 47.5) ** 2) / 300)
+    high = blob.astype(np.uint16)
+    plain = degrade(high, scale).astype(float)
+    changed = np.mean([degrade(high, scale, kind, seed=seed) for seed in range(20)], axis=0)
+    positions = np.arange(96 // scale)
+    for picture in (plain, changed):
+        weights = np.clip(picture - 12_000, 0, None)
+        for axis in (0, 1):
+            centre = np.average(positions, weights=weights.sum(axis=axis))
+            assert centre == pytest.approx((96 // scale - 1) / 2, abs=0.02)
+
+
+def test_noise_has_the_strength_that_it_states() -> None:
+    high = np.full((400, 400), 5000, np.uint16)
+    high[0, :] = 10_000  # the range of signal is 0 to 10,000
+    high[1:8, :] = 10_000
+    middle = (slice(20, None), slice(None))
+    for kind, expected in (("gaussian-noise:0.02", 200), ("rician-noise:0.02", 200), ("poisson-noise:2500", 141.4)):
+        noisy = degrade(high, 2, kind)[middle].astype(float)
+        assert noisy.std() == pytest.approx(expected, rel=0.03)
+        assert noisy.mean() == pytest.approx(5000, abs=10)
+    dark = degrade(np.where(np.arange(400)[:, None] < 8, high, 0).astype(np.uint16), 2, "rician-noise:0.02")[middle]
+    # Rayleigh's: a magnitude is never zero in the mean
+    assert dark.mean() == pytest.approx(200 * (np.pi / 2) ** 0.5, rel=0.03)
+
+
+def test_the_seed_makes_the_noise() -> None:
+    high = np.random.default_rng(0).integers(0, 255, (24, 24)).astype(np.uint8)
+    first, again, other = (degrade(high, 2, "gaussian-noise:0.1", seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert first.dtype == np.uint8

@@ -5,7 +5,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightsr_train.dense import ConsistencyStep, LightDense, NetworkConfig, bicubic_phase_filters
+from lightsr_train.dense import (
+    ConsistencyStep,
+    LightDense,
+    NetworkConfig,
+    StagedDeconvolution,
+    bicubic_phase_filters,
+)
 from lightsr_train.networks import PRESETS, build, dimensions, parameter_count
 from torch import nn
 
@@ -17,6 +23,11 @@ CONFIGS = [
     dataclasses.replace(SMALL, scale=4, unshuffle=1, consistency=0.0),
     dataclasses.replace(SMALL, scale=8, blocks=1),
     dataclasses.replace(SMALL, layers=1, branches=True),
+    dataclasses.replace(SMALL, wiring="one-shot", expansion=0, unshuffle=1, stage_channels=16),
+    dataclasses.replace(SMALL, scale=4, wiring="one-shot", stage_channels=4, unshuffle=1),
+    dataclasses.replace(SMALL, scale=8, layers=1, wiring="plain", expansion=0, stage_channels=4),
+    dataclasses.replace(SMALL, scale=4, stage_channels=4, taps=2),
+    dataclasses.replace(SMALL, local_skip=False, global_fusion=False, skip="bicubic", subpixel=True),
 ]
 
 
@@ -25,7 +36,8 @@ def a_network(config: NetworkConfig, seed: int = 0) -> LightDense:
     torch.manual_seed(seed)
     network = LightDense(config).eval()
     with torch.no_grad():
-        network.deconvolution.weight.normal_(std=0.1)
+        for weight in network.deconvolution.parameters():
+            weight.normal_(std=0.1 if weight.shape[1] == 1 or weight.ndim < 4 else 0.3)
         network.skip.raw.add_(0.05 * torch.randn_like(network.skip.raw))
     return network
 
@@ -60,11 +72,21 @@ def test_a_bias_would_break_equivariance() -> None:
 
 
 @torch.no_grad()
-def test_a_new_network_is_nearly_bicubic_interpolation() -> None:
+def test_without_it_there_are_biases() -> None:
+    network = LightDense(dataclasses.replace(SMALL, equivariant=False, skip="none"))
+    assert network.intensity == "unit"
+    assert LightDense(SMALL).intensity == "any"
+    assert sum(name.endswith("bias") for name, _ in network.named_parameters()) == 1 + 2 * (2 * 2 + 1) + 1 + 1
+    assert network(torch.rand(1, 1, 7, 12)).shape == (1, 1, 14, 24)
+
+
+@pytest.mark.parametrize("stage_channels", [0, 16])
+@torch.no_grad()
+def test_a_new_network_is_nearly_bicubic_interpolation(stage_channels: int) -> None:
     from lightsr.resample import interpolate
 
     torch.manual_seed(0)
-    config = dataclasses.replace(SMALL, consistency=0.0)
+    config = dataclasses.replace(SMALL, consistency=0.0, stage_channels=stage_channels)
     lr = torch.rand(1, 1, 16, 20)
     sr = LightDense(config)(lr)[0, 0].numpy()
     assert sr == pytest.approx(interpolate(lr[0, 0].numpy(), 2), abs=0.05)
@@ -117,6 +139,45 @@ def test_phase_filters_sum_to_one() -> None:
     assert bicubic_phase_filters(4).sum(dim=(1, 2, 3)).numpy() == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@torch.no_grad()
+def test_stages_fold_into_plain_deconvolutions(bias: bool) -> None:
+    torch.manual_seed(0)
+    stages = StagedDeconvolution(6, 4, (4, 2), 3, bias=bias)
+    features = torch.rand(2, 6, 5, 7)
+    picture, before = stages.both(features)
+    assert before.shape == (2, 4, 20, 28)
+    folded = stages.folded()
+    assert [type(part) for part in folded] == [nn.ConvTranspose2d, nn.ReLU, nn.ConvTranspose2d]
+    torch.testing.assert_close(folded(features), picture)
+    after = stages.picture(stages.stages[1](F.relu(stages.stages[0](features))))
+    torch.testing.assert_close(after, picture)
+
+
+@torch.no_grad()
+def test_what_a_one_shot_block_gathers_is_never_negative() -> None:
+    """So int8 has one zero for all that is concatenated."""
+    network = a_network(dataclasses.replace(SMALL, wiring="one-shot", expansion=0))
+    seen: list[torch.Tensor] = []
+    for block in network.blocks:
+        block.fuse.register_forward_pre_hook(lambda module, values: seen.append(values[0]))
+    network.fuse.register_forward_pre_hook(lambda module, values: seen.append(values[0]))
+    network(torch.rand(1, 1, 12, 12))
+    assert len(seen) == 3
+    assert all(values.min() >= 0 for values in seen)
+
+
+def test_bfloat16_leaves_the_pictures_own_path_alone() -> None:
+    """The picture keeps its 16 bits; only what is added to it is coarser."""
+    network = a_network(SMALL)
+    lr = 30_000 + 100 * torch.rand(1, 1, 16, 16)
+    expected = network(lr)
+    network.precision = torch.bfloat16
+    difference = (network(lr) - expected).abs().max()
+    assert 0 < difference < 0.05 * (expected - lr.repeat_interleave(2, 2).repeat_interleave(2, 3)).abs().max()
+    assert difference < 30_000 * 2**-10  # a step of bfloat16 there is 128
+
+
 def test_dimensions_rebuild_the_network() -> None:
     network = a_network(SMALL)
     again = build("light-dense", dimensions(network))
@@ -139,7 +200,14 @@ def test_tiny_stays_tiny() -> None:
         {"blocks": 0},
         {"unshuffle": 3},
         {"consistency": 1.5},
-        {"expansion": 0},
+        {"expansion": -1},
+        {"taps": 4},
+        {"taps": 2, "scale": 3, "unshuffle": 1},
+        {"wiring": "loose"},
+        {"skip": "long"},
+        {"stage_channels": -4},
+        {"subpixel": True, "stage_channels": 4},
+        {"growth": 32, "channels": 16, "wiring": "plain"},
     ],
 )
 def test_wrong_dimensions_are_named(changes: dict[str, int]) -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +7,10 @@ import pytest
 import torch
 from lightsr import raster
 from lightsr.errors import LightsrError, OutputError
-from lightsr_train import checkpoint, data, settings, training
+from lightsr_train import checkpoint, data, settings, stages, training, validation
 from lightsr_train.contract import Network, ScaleConfig
 from lightsr_train.dense import NetworkConfig
-from lightsr_train.settings import RunConfig, SettingsError, TrainingConfig
+from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig
 
 NETWORK = NetworkConfig(channels=16, layers=1, blocks=1)
 TRAINING = TrainingConfig(steps=12, batch=2, patch_px=16, warmup=2, validate_every=4, margin_px=2)
@@ -28,9 +29,20 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> data.Collection:
     return data.load([folder], 2, min_side_px=16)
 
 
+YOUNGER = {**dataclasses.asdict(TrainingConfig()), "hard_share": {}}
+"""What settings that a checkpoint is older than were when it was made."""
+
+
 def trainer(collection: data.Collection, run: Path, **changes: object) -> training.Trainer:
-    config = RunConfig("test", "light-dense", NETWORK, dataclasses.replace(TRAINING, **changes))
-    return training.Trainer(config, collection, run)
+    return training.Trainer(a_run(NETWORK, **changes), collection, run)
+
+
+def a_run(network: NetworkConfig, **changes: object) -> RunConfig:
+    return RunConfig("test", "light-dense", (Stage("x2", network, dataclasses.replace(TRAINING, **changes)),))
+
+
+def state(run: Path) -> dict[str, object]:
+    return checkpoint.read_tensors(run / training.STATE_FILE)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -45,7 +57,11 @@ def test_it_learns(collection: data.Collection, tmp_path: Path) -> None:
     assert len(gains) == 3
     assert gains[-1] > 1.0
     assert seen[-1].step == 150
-    assert (tmp_path / training.LOG_FILE).read_text().count("\n") == 3
+    lines = [json.loads(line) for line in (tmp_path / training.LOG_FILE).read_text().splitlines()]
+    assert [line["step"] for line in lines] == [50, 100, 150]
+    assert all(line["steps_per_second"] > 0 and 0 <= line["waiting_share"] <= 1 for line in lines)
+    assert lines[-1]["seconds"] > lines[0]["seconds"] > 0
+    assert lines[-1]["gain_db"] == seen[-1].gain_db
 
 
 def test_resumed_equals_straight_bit_for_bit(collection: data.Collection, tmp_path: Path) -> None:
@@ -53,7 +69,7 @@ def test_resumed_equals_straight_bit_for_bit(collection: data.Collection, tmp_pa
     first = trainer(collection, tmp_path / "resumed")
     assert not first.train(lambda p: None, lambda: first.step == 7)
     second = trainer(collection, tmp_path / "resumed")
-    second.resume()
+    second.resume(state(tmp_path / "resumed"))
     assert second.step == 7
     assert second.train(lambda p: None, lambda: False)
     straight, resumed = weights(tmp_path / "straight"), weights(tmp_path / "resumed")
@@ -64,7 +80,7 @@ def test_resumed_equals_straight_bit_for_bit(collection: data.Collection, tmp_pa
 def test_other_settings_do_not_resume(collection: data.Collection, tmp_path: Path) -> None:
     trainer(collection, tmp_path).train(lambda p: None, lambda: False)
     with pytest.raises(LightsrError, match="other settings"):
-        trainer(collection, tmp_path, seed=9).resume()
+        trainer(collection, tmp_path, seed=9).resume(state(tmp_path))
 
 
 def test_files_older_than_a_dimension_have_its_default(collection: data.Collection, tmp_path: Path) -> None:
@@ -79,20 +95,19 @@ def test_files_older_than_a_dimension_have_its_default(collection: data.Collecti
         checkpoint.save_atomically(content, tmp_path / name)
     assert checkpoint.load(tmp_path).dimensions == dataclasses.asdict(NETWORK)
     second = trainer(collection, tmp_path)
-    second.resume()
+    second.resume(state(tmp_path))
     assert second.step == 3
-    branched = RunConfig("test", "light-dense", dataclasses.replace(NETWORK, branches=True), TRAINING)
+    branched = a_run(dataclasses.replace(NETWORK, branches=True))
     with pytest.raises(LightsrError, match="other settings"):
-        training.Trainer(branched, collection, tmp_path).resume()
+        training.Trainer(branched, collection, tmp_path).resume(state(tmp_path))
 
 
-def test_a_damaged_state_is_named(collection: data.Collection, tmp_path: Path) -> None:
-    run = trainer(collection, tmp_path)
+def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     with pytest.raises(LightsrError, match="no such checkpoint"):
-        run.resume()
+        stages.train(a_run(NETWORK), tmp_path, resume=True)
     (tmp_path / training.STATE_FILE).write_bytes(b"PK\x03\x04 half a file")
     with pytest.raises(LightsrError, match="damaged"):
-        run.resume()
+        stages.train(a_run(NETWORK), tmp_path, resume=True)
 
 
 def test_the_checkpoint_says_how_it_was_made(collection: data.Collection, tmp_path: Path) -> None:
@@ -143,7 +158,7 @@ def test_schedule_warms_up_and_ends_near_zero() -> None:
 def test_bicubic_gains_nothing_over_itself(collection: data.Collection) -> None:
     from lightsr.resample import interpolate
 
-    gain = training.gain_over_bicubic(lambda low: interpolate(low, 2), collection.pairs, 2)
+    gain = validation.gain_over_bicubic(lambda low: interpolate(low, 2), collection.pairs, 2)
     assert gain == pytest.approx({next(iter(gain)): 0.0})
 
 
@@ -158,16 +173,8 @@ def test_a_network_sees_0_to_1_and_its_result_is_mapped_back() -> None:
 
     low = np.arange(-1000, 2300, 25, dtype=np.int16).reshape(12, 11)
     low[0], low[-1] = low.min(), low.max()
-    enlarged = training.enlarge_with(Nearest(ScaleConfig(2)), torch.device("cpu"))(low)
+    enlarged = validation.enlarge_with(Nearest(ScaleConfig(2)), torch.device("cpu"))(low)
     assert enlarged == pytest.approx(low.repeat(2, 0).repeat(2, 1), abs=0.01)
-
-
-@pytest.mark.parametrize(("squared", "expected"), [(False, 5.0), (True, 26.0)])
-def test_the_loss_weighs_differences(squared: bool, expected: float) -> None:
-    sr, high = torch.full((2, 1, 8, 8), 3.0), torch.full((2, 1, 8, 8), 1.0)
-    sr[..., 0] = 100  # in the margin
-    weight = torch.tensor([2.0, 3.0]).view(2, 1, 1, 1)
-    assert training.loss_between(sr, high, margin=1, squared=squared, weight=weight).item() == pytest.approx(expected)
 
 
 def test_a_configuration_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +185,7 @@ def test_a_configuration_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         settings.from_file(path)
     monkeypatch.setenv("WHERE", "/x")
     config = settings.from_file(path)
-    assert (config.name, config.network.scale, config.training.steps) == ("n", 3, 7)
+    assert (config.name, config.last.network.scale, config.last.training.steps) == ("n", 3, 7)
     assert config.data == (Path("/x/train"),)
 
 
@@ -194,6 +201,19 @@ def test_a_configuration_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("colour = 1", "unknown keys colour"),
         ("network = 3", r"network is 3; a table \[network\] is needed"),
         ('data = "images"', "data is 'images'; a list of folders is needed"),
+        ("[training]\nloss = 3", "loss is 3; a text is needed"),
+        ('[training]\nloss = "huber"', "loss is 'huber'; absolute, charbonnier, squared are allowed"),
+        ("[training]\ndegradations = {}", "degradations names none"),
+        ("[training]\ndegradations = { bicubic = 0 }", "share of 'bicubic' is 0"),
+        ("[training]\ndegradations = { cubic = 1 }", "'cubic' is not one of bicubic"),
+        ('[training]\nfrozen = "stem"', "a list of texts is needed"),
+        ("stage = 3", r"tables \[\[stage\]\] are needed"),
+        ("[[stage]]\nwidth = 3", "stage 1.* has no setting 'width'"),
+        ("[[stage]]\nscale = 5", "stage 1.* scale is 5"),
+        ("[network]\nscale = 4\n[[stage]]\nscale = 2", "last stage has scale 2, .network. 4"),
+        ("[[stage]]\n[[stage]]", "two stages have one name"),
+        ('[[stage]]\nname = "../x"', "letters, digits"),
+        ("init = 3", "init is 3"),
         ("[training]\nmargin_px = -1", "margin_px is -1; at least 0 is needed"),
         ("family = []", r"family '\[\]'; light-dense, srcnn"),
         ('family = "gan"', "light-dense"),
@@ -213,6 +233,6 @@ def test_the_configuration_of_the_bundled_model_is_the_bundled_model(monkeypatch
     for path in sorted((root / "train" / "configs").glob("*.toml")):
         config = settings.from_file(path)
         made = checkpoint.load(root / "train" / "checkpoints" / f"{path.stem}.pt")
-        assert made.dimensions == dataclasses.asdict(config.network)
-        assert made.provenance["training"] == dataclasses.asdict(config.training)
-        assert made.provenance["step"] == config.training.steps
+        assert made.dimensions == dataclasses.asdict(config.last.network)
+        assert {**YOUNGER, **made.provenance["training"]} == dataclasses.asdict(config.last.training)
+        assert made.provenance["step"] == config.last.training.steps

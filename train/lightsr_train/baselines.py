@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from lightsr.card import Intensity
 from torch import Tensor, nn
 
-from lightsr_train.contract import Network, ScaleConfig
+from lightsr_train.contract import Network, ScaleConfig, stages
 from lightsr_train.dense import SKIP_KERNEL_PX, bicubic_phase_filters
 
 HEAD_KERNEL_PX = 5
@@ -36,15 +36,6 @@ def coarser(reach_px: int, factor: int) -> int:
     (2, 1, 0)
     """
     return -(-reach_px // factor)
-
-
-def stages(scale: int) -> tuple[int, ...]:
-    """Factors by which deep networks enlarge, one after the other.
-
-    >>> stages(3), stages(8)
-    ((3,), (2, 2, 2))
-    """
-    return (scale,) if scale % 2 else (2,) * (scale.bit_length() - 1)
 
 
 def deconvolution(inputs: int, outputs: int, side: int, stride: int) -> nn.ConvTranspose2d:
@@ -71,7 +62,7 @@ def deconvolution_reach(part: nn.ConvTranspose2d) -> int:
 class Baseline(Network):
     """A network with biases: it takes pictures mapped to [0, 1]."""
 
-    intensity: ClassVar[Intensity] = "unit"
+    intensity: Intensity = "unit"
 
 
 class SRCNN(Baseline):

@@ -15,8 +15,6 @@ from lightsr.cli import positive
 from lightsr.errors import LightsrError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from lightsr_train.settings import RunConfig
 
 
@@ -45,7 +43,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder: checkpoints and log")
     p.add_argument("--steps", type=int, help="optimiser steps")
     p.add_argument("--patch", type=int, metavar="PX", help="side of a low-resolution training patch")
-    p.add_argument("--init", type=Path, metavar="FILE", help="start from the weights of this checkpoint")
+    p.add_argument(
+        "--init",
+        metavar="NAME|FILE",
+        help="start from a released model, such as base, or from a checkpoint; trains the scale alone",
+    )
     p.add_argument("--resume", action="store_true", help="go on with the run in RUN")
     p.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: all)")
     p.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -89,39 +91,22 @@ def _config(arguments: argparse.Namespace) -> "RunConfig":
     changes = {"steps": arguments.steps, "patch_px": arguments.patch}
     given = {key: value for key, value in changes.items() if value is not None}
     try:
-        training = dataclasses.replace(config.training, **given)
+        config = config.with_training(**given)
     except ValueError as error:
         raise SettingsError(f"--steps, --patch: {error}") from error
     data = tuple(arguments.data) if arguments.data else config.data
     if not data:
         raise SettingsError(f'{arguments.config}: names no data; add data = ["DIR"] or give --data DIR')
-    return dataclasses.replace(config, training=training, data=data)
-
-
-def _initial(path: Path, config: "RunConfig") -> "dict[str, Tensor]":
-    from lightsr_train import checkpoint
-    from lightsr_train.settings import SettingsError
-
-    initial = checkpoint.load(path)
-    if initial.family != config.family:
-        raise SettingsError(f"{path}: is of the family {initial.family}; this run trains {config.family}")
-    wanted = dataclasses.asdict(config.network)
-    differing = [
-        f"{name} {initial.dimensions[name]}, not {value}"
-        for name, value in wanted.items()
-        if initial.dimensions[name] != value
-    ]
-    if differing:
-        raise SettingsError(f"{path}: its dimensions differ from those of this run: {', '.join(differing)}")
-    return dict(initial.weights)
+    return dataclasses.replace(config, data=data, init=arguments.init or config.init)
 
 
 def _train(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     import torch
 
-    from lightsr_train import data
+    from lightsr_train import data, released, stages
     from lightsr_train.networks import parameter_count
+    from lightsr_train.processes import joined
     from lightsr_train.settings import SettingsError
     from lightsr_train.training import STATE_FILE, Progress, Trainer
 
@@ -129,29 +114,32 @@ def _train(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     if not arguments.resume and (arguments.out / STATE_FILE).exists():
         raise SettingsError(f"{arguments.out}: holds a run; --resume goes on with it, or choose another --out")
-    initial = _initial(arguments.init, config) if arguments.init else None
-    print(f"reading {', '.join(map(str, config.data))}", file=sys.stderr)
-    collection = data.load(config.data, config.network.scale, min_side_px=config.training.patch_px)
-    trainer = Trainer(config, collection, arguments.out, initial=initial)
-    if arguments.resume:
-        trainer.resume()
-    held = len({pair.origin.subject for pair in trainer.held_back})
-    print(
-        f"{len(collection.pairs)} images, {len(collection.skipped)} skipped, "
-        f"{len(trainer.held_back)} images of {held} patients held back; "
-        f"{config.name} x{config.network.scale}, {parameter_count(trainer.network):,} parameters, "
-        f"{trainer.device}, from step {trainer.step:,} to {config.training.steps:,}",
-        file=sys.stderr,
-    )
-    if not held:
-        print("no patient is held back: at least two are needed, so the gain is not measured", file=sys.stderr)
+    initial = None
+    if config.init:
+        initial = released.find(config.init, config.last.network.scale)
+        config = stages.of_scale(config, int(initial.dimensions["scale"]))
+        stages.check_start(initial, config.family, config.stages[0])
     stop = _StopOnSignal()
     live = sys.stderr.isatty()
+
+    def begin(trainer: Trainer, collection: data.Collection) -> None:
+        held = len({pair.origin.subject for pair in trainer.held_back})
+        print(
+            f"{len(collection.pairs)} images, {len(collection.skipped)} skipped, "
+            f"{len(trainer.held_back)} images of {held} patients held back; "
+            f"{config.name}, stage {trainer.stage.name}, {parameter_count(trainer.network):,} parameters, "
+            f"{trainer.device}, from step {trainer.step:,} to {trainer.settings.steps:,}",
+            file=sys.stderr,
+            flush=True,
+        )
+        if not held:
+            print("no patient is held back: at least two are needed, so the gain is not measured", file=sys.stderr)
 
     def report(progress: Progress) -> None:
         gain = "  ".join(f"{name} {value:+.2f}" for name, value in progress.gain_db.items())
         text = (
-            f"step {progress.step:,}/{progress.steps:,}  loss {progress.loss:.4f}  "
+            f"{progress.stage}  step {progress.step:,}/{progress.steps:,}  loss {progress.loss:.4f}  "
+            f"{progress.steps_per_second:.1f} steps/s, {progress.waiting_share:.0%} waiting  "
             f"{_duration(progress.seconds_left)} left" + (f"  dB over bicubic: {gain}" if gain else "")
         )
         if live:
@@ -159,12 +147,30 @@ def _train(arguments: argparse.Namespace) -> int:
         elif gain or progress.step % 1000 == 0:
             print(text, file=sys.stderr, flush=True)
 
-    finished = trainer.train(report, lambda: stop.wanted)
-    if finished:
-        print(f"{arguments.out}: trained; next: lightsr-export {arguments.out} -o DIR", file=sys.stderr)
+    with joined() as processes:
+        if processes.first:
+            print(f"reading {', '.join(map(str, config.data))}", file=sys.stderr, flush=True)
+        trainer = stages.train(
+            config,
+            arguments.out,
+            initial=initial,
+            resume=arguments.resume,
+            processes=processes,
+            begin=begin,
+            report=report,
+            should_stop=lambda: stop.wanted,
+        )
+    if trainer.stage == config.last and trainer.step >= trainer.settings.steps:
+        if processes.first:
+            print(f"{arguments.out}: trained; next: lightsr-export {arguments.out} -o DIR", file=sys.stderr)
         return 0
-    print(f"\n{arguments.out}: stopped at step {trainer.step:,}, saved; --resume goes on", file=sys.stderr)
-    return 128 + stop.signal
+    if processes.first:
+        print(
+            f"\n{arguments.out}: stopped in stage {trainer.stage.name} at step {trainer.step:,}, saved; "
+            "--resume goes on",
+            file=sys.stderr,
+        )
+    return 128 + (stop.signal or signal.SIGTERM)
 
 
 class _StopOnSignal:

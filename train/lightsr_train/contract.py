@@ -11,6 +11,15 @@ SCALES = (2, 3, 4, 8)
 """Enlargements that a network can have."""
 
 
+def stages(scale: int) -> tuple[int, ...]:
+    """Factors by which deep networks enlarge, one after the other.
+
+    >>> stages(3), stages(8)
+    ((3,), (2, 2, 2))
+    """
+    return (scale,) if scale % 2 else (2,) * (scale.bit_length() - 1)
+
+
 @dataclass(frozen=True)
 class ScaleConfig:
     """Dimensions of a network: at least its enlargement.
@@ -46,7 +55,7 @@ class Network(nn.Module, ABC):
     config_class: ClassVar[type[ScaleConfig]]
     """Holds the family's dimensions; a checkpoint stores its fields."""
 
-    intensity: ClassVar[Intensity]
+    intensity: Intensity
     """Values it takes: in "any" unit, or mapped to about [0, 1] first ("unit")."""
 
     def __init__(self, config: ScaleConfig) -> None:

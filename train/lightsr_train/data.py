@@ -1,23 +1,22 @@
-"""Folders of images: reading, splitting by patient, drawing patches."""
+"""Folders of images: reading, degrading, splitting by patient."""
 
 import csv
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from lightsr import files
 from lightsr.errors import ImageError, LightsrError
 from lightsr.image import Image
 from lightsr.resample import interpolate
-from lightsr.upscaler import IntensityMap
 from numpy.typing import NDArray
 
-from lightsr_train.degradation import crop_to_multiple, degrade
+from lightsr_train.degradation import BICUBIC, Chain, crop_to_multiple, degrade, parse
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +32,10 @@ MIN_ERROR_SHARE = 0.002
 A nearly band-limited image has hardly any error; without a floor its rounding
 noise would outweigh everything else.
 """
+
+
+BLOCK_PX = 8
+"""Low-resolution pixels, along one axis, of the blocks that hard patches are drawn by."""
 
 
 class DataError(LightsrError):
@@ -70,17 +73,26 @@ class Pair:
     path : Path
     origin : Origin
     high : ndarray, shape (scale * h, scale * w)
-    low : ndarray, shape (h, w)
+    lows : tuple of ndarray, each of shape (h, w)
+        One for every degradation, before its noise.
     error : float
-        Root-mean-square error of bicubic interpolation, stored values; losses are
+        Root-mean-square error of bicubic interpolation of the first, stored values; losses are
         divided by it, so that every image, whatever its unit, weighs alike.
+    hardness : ndarray, shape (h // `BLOCK_PX`, w // `BLOCK_PX`), float32
+        Squared error of bicubic interpolation in every block, as a share of all.
     """
 
     path: Path
     origin: Origin
     high: NDArray[Any] = field(repr=False)
-    low: NDArray[Any] = field(repr=False)
+    lows: tuple[NDArray[Any], ...] = field(repr=False)
     error: float
+    hardness: NDArray[np.float32] = field(repr=False)
+
+    @property
+    def low(self) -> NDArray[Any]:
+        """The first of `lows`, which progress is measured on."""
+        return self.lows[0]
 
 
 @dataclass(frozen=True)
@@ -139,8 +151,10 @@ def read_manifest(folder: Path) -> dict[Path, dict[str, str]]:
     return {}
 
 
-def load(folders: Iterable[Path], scale: int, *, min_side_px: int) -> Collection:
-    """Read every image below `folders` and degrade it once.
+def load(
+    folders: Iterable[Path], scale: int, *, min_side_px: int, degradations: Sequence[str] = (BICUBIC,)
+) -> Collection:
+    """Read every image below `folders` and degrade it once in every way.
 
     Parameters
     ----------
@@ -152,6 +166,8 @@ def load(folders: Iterable[Path], scale: int, *, min_side_px: int) -> Collection
     scale : int
     min_side_px : int
         Smallest low-resolution side that can be used.
+    degradations : sequence of str
+        As `degradation.parse` reads them; noise comes later, with every patch anew.
 
     Returns
     -------
@@ -162,27 +178,35 @@ def load(folders: Iterable[Path], scale: int, *, min_side_px: int) -> Collection
     DataError
         A folder is missing, or holds no image that can be used.
     """
-    pairs: list[Pair] = []
     skipped: list[str] = []
+    pairs = read(folders, scale, min_side_px=min_side_px, degradations=degradations, skipped=skipped)
+    return Collection(tuple(pairs), tuple(skipped))
+
+
+def read(
+    folders: Iterable[Path], scale: int, *, min_side_px: int, degradations: Sequence[str], skipped: list[str]
+) -> Iterator[Pair]:
+    """`load` one image after the other; reasons for those left out are added to `skipped`."""
+    chains = [parse(text).fixed for text in degradations]
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; --data takes a folder of images")
         manifest = read_manifest(folder)
-        before = len(pairs)
+        usable = False
         for path in image_files(folder):
             try:
-                pair = _pair(path, folder, manifest.get(path.resolve(), {}), scale, min_side_px)
+                pair = _pair(path, folder, manifest.get(path.resolve(), {}), scale, min_side_px, chains)
             except LightsrError as error:
                 skipped.append(str(error))
                 logger.warning("skipped: %s", error)
             else:
-                pairs.append(pair)
-        if len(pairs) == before:
+                usable = True
+                yield pair
+        if not usable:
             raise DataError(f"{folder}: no image that can be used; PNG, JPEG and DICOM are read")
-    return Collection(tuple(pairs), tuple(skipped))
 
 
-def _pair(path: Path, folder: Path, row: dict[str, str], scale: int, min_side_px: int) -> Pair:
+def _pair(path: Path, folder: Path, row: dict[str, str], scale: int, min_side_px: int, chains: Sequence[Chain]) -> Pair:
     image = files.read(path)
     high = crop_to_multiple(image.plane(), scale)
     if min(high.shape) < scale * min_side_px:
@@ -190,13 +214,22 @@ def _pair(path: Path, folder: Path, row: dict[str, str], scale: int, min_side_px
             f"{path}: {image.size[0]}x{image.size[1]} pixels; "
             f"at least {scale * min_side_px} a side are needed; --patch makes patches smaller"
         )
-    low = degrade(high, scale)
-    difference = interpolate(low, scale) - high
-    error = float(np.sqrt(np.mean(np.square(difference, dtype=np.float64))))
+    lows = tuple(degrade(high, scale, chain) for chain in chains)
+    squared = np.square(interpolate(lows[0], scale) - high, dtype=np.float64)
+    error = float(np.sqrt(np.mean(squared)))
     bottom, top = np.percentile(high, (0.1, 99.9))
     if top <= bottom:
         raise ImageError(f"{path}: hardly any pixel differs from the others; nothing can be learned from it")
-    return Pair(path, origin(path, folder, row, image), high, low, max(error, MIN_ERROR_SHARE * (top - bottom)))
+    least = MIN_ERROR_SHARE * (top - bottom)
+    return Pair(path, origin(path, folder, row, image), high, lows, max(error, least), _hardness(squared, scale))
+
+
+def _hardness(squared: NDArray[np.float64], scale: int) -> NDArray[np.float32]:
+    """Sums of high-resolution errors over whole blocks, as shares."""
+    side = scale * BLOCK_PX
+    rows, columns = (n // side for n in squared.shape)
+    blocks = squared[: rows * side, : columns * side].reshape(rows, side, columns, side).sum(axis=(1, 3))
+    return np.asarray(blocks / max(blocks.sum(), 1e-30), dtype=np.float32)
 
 
 def origin(path: Path, folder: Path, row: dict[str, str], image: Image) -> Origin:
@@ -240,87 +273,3 @@ def hold_back(pairs: Iterable[Pair], share: float) -> tuple[list[Pair], list[Pai
     training = [p for s in by_modality.values() for k, ps in s.items() if k not in held for p in ps]
     validation = [p for s in by_modality.values() for k, ps in s.items() if k in held for p in ps]
     return training, validation
-
-
-class Batch(NamedTuple):
-    """Patches of one step.
-
-    Parameters
-    ----------
-    low : ndarray, shape (batch, 1, patch_px, patch_px), float32
-    high : ndarray, shape (batch, 1, scale * patch_px, scale * patch_px), float32
-        In the unit of `low`.
-    weight : ndarray, shape (batch, 1, 1, 1), float32
-        Differences from `high` are multiplied by it, and then count in bicubic errors of
-        their image, so that every image weighs alike.
-    """
-
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
-    weight: NDArray[np.float32]
-
-
-class PatchSampler:
-    """Draws batches of patches: modality, then patient, then image, each with equal chance.
-
-    The batch of a step depends on the seed and the step alone, so that a resumed run
-    sees what a straight one sees.
-
-    Parameters
-    ----------
-    pairs : sequence of Pair
-    scale : int
-    patch_px : int
-        Side of a low-resolution patch.
-    batch : int
-    seed : int
-    unit : bool
-        Whether patches are mapped to about [0, 1] by the `IntensityMap` of their whole
-        low-resolution image, as the runtime does for networks with fixed ranges.
-        Otherwise they are shifted by their own mean and divided by their image's bicubic
-        error, which an equivariant network cannot see and the loss can.
-    """
-
-    def __init__(
-        self, pairs: Iterable[Pair], *, scale: int, patch_px: int, batch: int, seed: int, unit: bool = False
-    ) -> None:
-        self.scale = scale
-        self.patch_px = patch_px
-        self.batch = batch
-        self.seed = seed
-        groups: dict[str, dict[str, list[tuple[Pair, IntensityMap | None]]]] = {}
-        for pair in pairs:
-            mapping = IntensityMap.of(pair.low) if unit else None
-            groups.setdefault(pair.origin.modality, {}).setdefault(pair.origin.subject, []).append((pair, mapping))
-        self.groups = [list(subjects.values()) for subjects in groups.values()]
-
-    def draw(self, step: int) -> Batch:
-        """Batch of a step; which patches it holds does not depend on `unit`."""
-        random = np.random.default_rng((self.seed, step))
-        size, side = self.patch_px, self.patch_px * self.scale
-        low = np.empty((self.batch, 1, size, size), dtype=np.float32)
-        high = np.empty((self.batch, 1, side, side), dtype=np.float32)
-        weight = np.empty((self.batch, 1, 1, 1), dtype=np.float32)
-        for i in range(self.batch):
-            subjects = self.groups[random.integers(len(self.groups))]
-            images = subjects[random.integers(len(subjects))]
-            pair, mapping = images[random.integers(len(images))]
-            low_patch, high_patch = self._patch(pair, random)
-            offset, span = (mapping.offset, mapping.span) if mapping else (float(low_patch.mean()), pair.error)
-            low[i, 0] = (low_patch - offset) / span
-            high[i, 0] = (high_patch - offset) / span
-            weight[i] = span / pair.error
-        return Batch(low, high, weight)
-
-    def _patch(self, pair: Pair, random: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
-        size, scale = self.patch_px, self.scale
-        for _ in range(8):  # a flat patch teaches nothing; an all but empty picture still ends
-            top = int(random.integers(pair.low.shape[0] - size + 1))
-            left = int(random.integers(pair.low.shape[1] - size + 1))
-            low = pair.low[top : top + size, left : left + size]
-            if low.min() != low.max():
-                break
-        high = pair.high[scale * top : scale * (top + size), scale * left : scale * (left + size)]
-        turns, mirrored = int(random.integers(4)), bool(random.integers(2))
-        low, high = np.rot90(low, turns), np.rot90(high, turns)
-        return (low[::-1], high[::-1]) if mirrored else (low, high)

@@ -1,6 +1,12 @@
-"""How a low-resolution picture is made from a high-resolution one."""
+"""How a low-resolution picture is made from a high-resolution one.
+
+A degradation is a reduction and any number of effects after it, written in one line:
+``"bicubic"``, ``"kspace+rician-noise"``, ``"gaussian:0.7+jpeg:50"``; the number is the
+part's strength. None of them moves the picture.
+"""
 
 import io
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -8,14 +14,24 @@ from lightsr.resample import decimate, downsample
 from numpy.typing import NDArray
 
 BICUBIC = "bicubic"
-"""Name, in a model's card, of the degradation that training uses."""
+"""The reduction that quality is reported with unless something else is said."""
 
 Degradation = Literal["bicubic", "area", "gaussian", "kspace", "jpeg"]
+"""Degradations that quality is reported with; ``"jpeg"`` alone is ``"bicubic+jpeg"``."""
 
 GAUSSIAN_SIGMA = 0.5
 """Standard deviation of the Gaussian blur, in low-resolution pixels: our choice, mild aliasing and mild blur."""
 
 JPEG_QUALITY = 75
+
+NOISE_SHARE = 0.01
+"""Standard deviation of Gaussian and Rician noise as a share of the picture's range: our choice."""
+
+PHOTONS = 10_000
+"""Quanta that the top of the picture's range stands for under Poisson noise (1 % there): our choice."""
+
+RANGE_PERCENTILES = (0.1, 99.9)
+"""Of a picture, between which noise takes its range."""
 
 DESCRIPTIONS: dict[Degradation, str] = {
     "bicubic": "antialiased bicubic reduction",
@@ -26,9 +42,97 @@ DESCRIPTIONS: dict[Degradation, str] = {
 }
 """Each in a few words."""
 
+REDUCTIONS: dict[str, tuple[float, float, float] | None] = {
+    "bicubic": None,
+    "area": None,
+    "gaussian": (GAUSSIAN_SIGMA, 0.1, 3.0),
+    "kspace": None,
+}
+"""First parts: default, least and largest strength (sigma, low-resolution pixels), or None where there is none."""
 
-def degrade(high: NDArray[Any], scale: int, kind: Degradation = "bicubic") -> NDArray[Any]:
-    """Reduce a picture and round it to its integer type.
+EFFECTS: dict[str, tuple[float, float, float]] = {
+    "jpeg": (JPEG_QUALITY, 1, 95),
+    "gaussian-noise": (NOISE_SHARE, 0.0, 0.5),
+    "rician-noise": (NOISE_SHARE, 0.0, 0.5),
+    "poisson-noise": (PHOTONS, 1, 1e9),
+}
+"""Later parts: default, least and largest strength (quality, share of the range, quanta at its top)."""
+
+NOISE = frozenset({"gaussian-noise", "rician-noise", "poisson-noise"})
+"""Effects that differ every time."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A reduction and its effects, each with its strength.
+
+    Parameters
+    ----------
+    reduction : str
+        Key of `REDUCTIONS`.
+    strength : float
+        Of the reduction; 0 where it has none.
+    effects : tuple of (str, float)
+        Keys of `EFFECTS` and strengths, in their order.
+    """
+
+    reduction: str
+    strength: float
+    effects: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def fixed(self) -> "Chain":
+        """What is done once for an image: everything before the first noise."""
+        return Chain(self.reduction, self.strength, self.effects[: self._first_noise()])
+
+    @property
+    def varying(self) -> tuple[tuple[str, float], ...]:
+        """What is done anew every time: the first noise and everything after it."""
+        return self.effects[self._first_noise() :]
+
+    def _first_noise(self) -> int:
+        return next((i for i, (name, _) in enumerate(self.effects) if name in NOISE), len(self.effects))
+
+
+def parse(text: str) -> Chain:
+    """A degradation from its line.
+
+    Raises
+    ------
+    ValueError
+        An unknown part, a strength out of range, or a part in the wrong place.
+
+    >>> parse("kspace+rician-noise:0.02").effects
+    (('rician-noise', 0.02),)
+    """
+    first, *others = text.split("+")
+    if first.partition(":")[0] in EFFECTS:  # on its own it follows the usual reduction
+        first, others = BICUBIC, [first, *others]
+    name, strength = _part(first, REDUCTIONS, text)
+    return Chain(name, strength, tuple(_part(part, EFFECTS, text) for part in others))
+
+
+def _part(part: str, known: Any, text: str) -> tuple[str, float]:
+    name, colon, number = part.strip().partition(":")
+    if name not in known:
+        raise ValueError(f"degradation '{text}': '{name}' is not one of {', '.join(known)} there")
+    limits = known[name]
+    if limits is None:
+        if colon:
+            raise ValueError(f"degradation '{text}': {name} takes no number")
+        return name, 0.0
+    default, least, most = limits
+    try:
+        strength = float(number) if colon else default
+    except ValueError:
+        raise ValueError(f"degradation '{text}': '{number}' is no number") from None
+    if not least <= strength <= most:
+        raise ValueError(f"degradation '{text}': {name} takes {least:g} to {most:g}")
+    return name, strength
+
+
+def degrade(high: NDArray[Any], scale: int, kind: str | Chain = BICUBIC, *, seed: int = 0) -> NDArray[Any]:
+    """Reduce a picture, apply the effects, and round it to its integer type.
 
     Pixel centres are kept: the low-resolution picture is not shifted.
 
@@ -36,11 +140,13 @@ def degrade(high: NDArray[Any], scale: int, kind: Degradation = "bicubic") -> ND
     ----------
     high : ndarray, shape (scale * h, scale * w), uint8, uint16, int16 or float32
     scale : int
-    kind : {"bicubic", "area", "gaussian", "kspace", "jpeg"}
-        Antialiased bicubic; the mean of scale * scale pixels, as a detector with larger
-        elements would measure; a Gaussian blur; the centre of the spectrum alone, as a
-        magnetic resonance scanner would measure less of it; or bicubic, then compressed
-        as a baseline JPEG.
+    kind : str or Chain
+        Antialiased ``bicubic``; ``area``, the mean of scale * scale pixels, as a detector
+        with larger elements would measure; ``gaussian``, a blur; ``kspace``, the centre of
+        the spectrum alone, as a magnetic resonance scanner would measure less of it. Then
+        ``jpeg``, ``gaussian-noise``, ``rician-noise`` or ``poisson-noise``.
+    seed : int
+        Of the noise.
 
     Returns
     -------
@@ -54,27 +160,78 @@ def degrade(high: NDArray[Any], scale: int, kind: Degradation = "bicubic") -> ND
     >>> degrade(np.array([[0, 1], [4, 8]], dtype=np.uint8), 2, "area")
     array([[3]], dtype=uint8)
     """
-    if kind not in DESCRIPTIONS:
-        raise ValueError(f"degradation '{kind}': {', '.join(DESCRIPTIONS)} are known")
+    chain = parse(kind) if isinstance(kind, str) else kind
     low: NDArray[Any]
-    if kind == "area":
+    if chain.reduction == "area":
         rows, columns = high.shape[0] // scale, high.shape[1] // scale
         low = high.astype(np.float64).reshape(rows, scale, columns, scale).mean(axis=(1, 3))
-    elif kind == "gaussian":
-        low = _gaussian(high, scale)
-    elif kind == "kspace":
+    elif chain.reduction == "gaussian":
+        low = _gaussian(high, scale, chain.strength)
+    elif chain.reduction == "kspace":
         low = band_limiter(high.shape[0], scale) @ high.astype(np.float64) @ band_limiter(high.shape[1], scale).T
     else:
         low = downsample(high, scale)
-    if np.issubdtype(high.dtype, np.integer):
-        limits = np.iinfo(high.dtype)
-        low = np.clip(np.rint(low), limits.min, limits.max)
-    low = low.astype(high.dtype)
-    return compress(low) if kind == "jpeg" else low
+    low = rounded(low, high.dtype)
+    return affected(low, chain.effects, np.random.default_rng(seed)) if chain.effects else low
 
 
-def _gaussian(high: NDArray[Any], scale: int) -> NDArray[np.float64]:
-    sigma = GAUSSIAN_SIGMA * scale
+def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Values in a type: rounded and clipped where it is one of integers."""
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    return values.astype(dtype)
+
+
+def signal_range(low: NDArray[Any]) -> tuple[float, float]:
+    """Where a picture's signal begins, and its range: what noise is measured by.
+
+    A picture without negative values begins at 0, as counts and magnitudes do.
+    """
+    bottom, top = (float(value) for value in np.percentile(low, RANGE_PERCENTILES))
+    start = 0.0 if low.min() >= 0 else bottom
+    return start, max(top - start, 1e-30)
+
+
+def affected(
+    low: NDArray[Any],
+    effects: tuple[tuple[str, float], ...],
+    random: np.random.Generator,
+    signal: tuple[float, float] | None = None,
+) -> NDArray[Any]:
+    """A low-resolution picture, or a part of one, after effects; rounded to its type after each.
+
+    Parameters
+    ----------
+    low : ndarray, shape (h, w)
+    effects : tuple of (str, float)
+        As of a `Chain`.
+    random : Generator
+    signal : tuple of float, optional
+        `signal_range` of the whole picture; that of `low` by default.
+    """
+    start, span = signal or signal_range(low)
+    for name, strength in effects:
+        if name == "jpeg":
+            low = compress(low, int(strength))
+            continue
+        values: NDArray[Any] = low.astype(np.float64)
+        if name == "poisson-noise":
+            counts = np.maximum(values - start, 0.0) * (strength / span)
+            values = start + random.poisson(counts) * (span / strength)
+        elif name == "rician-noise":
+            sigma = strength * span
+            values = start + np.hypot(
+                values - start + random.normal(0.0, sigma, low.shape), random.normal(0.0, sigma, low.shape)
+            )
+        else:
+            values = values + random.normal(0.0, strength * span, low.shape)
+        low = rounded(values, low.dtype)
+    return low
+
+
+def _gaussian(high: NDArray[Any], scale: int, sigma_px: float) -> NDArray[np.float64]:
+    sigma = sigma_px * scale
     reach = int(np.ceil(4 * sigma))
     centre = (scale - 1) / 2  # of a low-resolution pixel, among the high-resolution ones that it covers
     positions = np.arange(-reach, scale + reach)
@@ -108,8 +265,8 @@ def band_limiter(size: int, scale: int) -> NDArray[np.float64]:
     return np.asarray((coarse * weights) @ fine.T)
 
 
-def compress(low: NDArray[Any]) -> NDArray[Any]:
-    """A picture after baseline JPEG at `JPEG_QUALITY`.
+def compress(low: NDArray[Any], quality: int = JPEG_QUALITY) -> NDArray[Any]:
+    """A picture after baseline JPEG.
 
     JPEG holds eight bits: deeper pictures are mapped from their lowest and highest value
     to 0 and 255 and back, as a screenshot of everything in them would be.
@@ -117,6 +274,8 @@ def compress(low: NDArray[Any]) -> NDArray[Any]:
     Parameters
     ----------
     low : ndarray, shape (h, w)
+    quality : int
+        1 to 95.
 
     Returns
     -------
@@ -128,7 +287,7 @@ def compress(low: NDArray[Any]) -> NDArray[Any]:
     span = top - offset or 1.0
     levels = np.rint(255 * (low.astype(np.float64) - offset) / span).astype(np.uint8)
     file = io.BytesIO()
-    PillowImage.fromarray(levels).save(file, format="jpeg", quality=JPEG_QUALITY)
+    PillowImage.fromarray(levels).save(file, format="jpeg", quality=quality)
     with PillowImage.open(file) as picture:
         values = np.asarray(picture).astype(np.float64) * span / 255 + offset
     return (np.rint(values) if np.issubdtype(low.dtype, np.integer) else values).astype(low.dtype)

@@ -19,9 +19,12 @@ NETWORKS: dict[str, type[Network]] = {
 }
 """Network families by the name that a checkpoint stores."""
 
+ONE_SHOT: dict[str, Any] = {"wiring": "one-shot", "expansion": 0, "unshuffle": 1, "stage_channels": 16}
+"""What both sizes of the light dense network have in common."""
+
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
-    "tiny": ("light-dense", {"channels": 32, "growth": 16, "expansion": 2, "layers": 3, "blocks": 2}),
-    "base": ("light-dense", {"channels": 32, "growth": 32, "expansion": 2, "layers": 3, "blocks": 2}),
+    "tiny": ("light-dense", {**ONE_SHOT, "channels": 16, "growth": 16, "layers": 4, "blocks": 1}),
+    "base": ("light-dense", {**ONE_SHOT, "channels": 32, "growth": 32, "layers": 3, "blocks": 2}),
     "srcnn": ("srcnn", {}),
     "fsrcnn": ("fsrcnn", {"features": 56, "shrunk": 12, "mappings": 4}),
     "espcn": ("espcn", {}),

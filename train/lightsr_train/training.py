@@ -1,33 +1,32 @@
-"""The training loop."""
+"""The training loop of one stage."""
 
 import copy
 import json
 import logging
 import math
-import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import lightsr
-import numpy as np
 import torch
 from lightsr import files
 from lightsr.errors import OutputError
-from lightsr.resample import interpolate
-from lightsr.tiling import TilePlan
-from lightsr.upscaler import IntensityMap
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from lightsr_train import checkpoint, data
+from lightsr_train.board import Board
 from lightsr_train.contract import Network
-from lightsr_train.data import Pair
-from lightsr_train.degradation import BICUBIC
+from lightsr_train.dense import LightDense
 from lightsr_train.networks import build, dimensions
-from lightsr_train.settings import RunConfig, TrainingConfig
+from lightsr_train.objective import Objective, warm_start
+from lightsr_train.patches import Ahead, PatchSampler
+from lightsr_train.processes import Processes
+from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig
+from lightsr_train.validation import enlarge_with, gain_over_bicubic
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +34,10 @@ STATE_FILE = "state.pt"
 """In the run folder: all that resuming needs."""
 
 LOG_FILE = "log.jsonl"
-"""In the run folder: one line a validation."""
+"""In the run folder: a line every `REPORT_EVERY` steps and every validation."""
 
-VALIDATION_SIDE_PX = 512
-"""Side of the centre part of a held-back image that validation measures, high-resolution pixels."""
-
-VALIDATION_IMAGES = 8
-"""Most held-back images measured per modality."""
+REPORT_EVERY = 100
+"""Steps between reports."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +46,29 @@ class Progress:
 
     Parameters
     ----------
+    stage : str
     step, steps : int
+        Of the stage.
     loss : float
         Mean since the last report.
     gain_db : dict
         PSNR over bicubic interpolation on held-back patients, by modality, of the
         averaged weights; empty between validations.
+    steps_per_second : float
+        Since the last report, validations left out.
+    waiting_share : float
+        Share of that time in which the network waited for patches.
     seconds_left : float
+        Of the stage.
     """
 
+    stage: str
     step: int
     steps: int
     loss: float
     gain_db: dict[str, float]
+    steps_per_second: float
+    waiting_share: float
     seconds_left: float
 
 
@@ -74,83 +80,34 @@ def schedule(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def loss_between(sr: Tensor, high: Tensor, *, margin: int, squared: bool, weight: Tensor | float = 1.0) -> Tensor:
-    """Mean absolute or squared error, without `margin` high-resolution pixels at the border.
+def second_weight(step: int, config: TrainingConfig) -> float:
+    """Weight of the second task at a step: a line from `dual_start` to `dual_end`.
 
-    Differences are multiplied by `weight` first, which broadcasts, as of a `data.Batch`.
+    >>> second_weight(50, TrainingConfig(steps=101, dual="scales"))
+    0.3
     """
-    inner = slice(margin, -margin or None)
-    difference = weight * (sr[..., inner, inner] - high[..., inner, inner])
-    return difference.square().mean() if squared else difference.abs().mean()
-
-
-Enlarge = Callable[[NDArray[Any]], NDArray[np.float32]]
-"""Low-resolution stored values (h, w) to high-resolution ones in the same unit, not rounded."""
-
-
-def gain_over_bicubic(enlarge: Enlarge, pairs: Iterable[Pair], scale: int) -> dict[str, float]:
-    """Mean PSNR gain over bicubic interpolation by modality, dB.
-
-    Measured on rounded values of the centre of at most `VALIDATION_IMAGES` images a
-    modality, scale + 2 pixels cropped at the border. The data range cancels out.
-    """
-    chosen: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        chosen.setdefault(pair.origin.modality, []).append(pair)
-    gains: dict[str, float] = {}
-    inner = (slice(scale + 2, -(scale + 2)),) * 2
-    for modality, images in sorted(chosen.items()):
-        stride = -(-len(images) // VALIDATION_IMAGES)
-        values = []
-        for pair in images[::stride]:
-            low, high = centre(pair, scale, VALIDATION_SIDE_PX // scale)
-            errors = [
-                np.mean(np.square(np.rint(picture)[inner] - high[inner], dtype=np.float64))
-                for picture in (interpolate(low, scale), enlarge(low))
-            ]
-            values.append(10 * math.log10(max(errors[0], 1e-12) / max(errors[1], 1e-12)))
-        gains[modality or "image"] = float(np.mean(values))
-    return gains
-
-
-def enlarge_with(network: Network, device: torch.device) -> Enlarge:
-    """The network as a function of stored values, extended and mapped to about [0, 1] as the runtime does a file."""
-
-    @torch.no_grad()
-    def enlarge(low: NDArray[Any]) -> NDArray[np.float32]:
-        mapping = IntensityMap.of(low)
-        rows, columns = low.shape
-        alignment = network.alignment_px
-        plan = TilePlan.for_picture(
-            (rows, columns), tile=max(rows, columns) + alignment, halo=network.halo_px, alignment=alignment
-        )
-        (whole,) = plan
-        unit = torch.from_numpy((plan.read(low, whole) - mapping.offset) / mapping.span)[None, None].to(device)
-        result = plan.core(network(unit)[0, 0].cpu().numpy(), whole, network.config.scale)
-        return result * mapping.span + mapping.offset
-
-    return enlarge
-
-
-def centre(pair: Pair, scale: int, side_px: int) -> tuple[Any, Any]:
-    """Centre of a pair, at most `side_px` low-resolution pixels a side."""
-    top, left = (max(0, (n - side_px) // 2) for n in pair.low.shape)
-    low = pair.low[top : top + side_px, left : left + side_px]
-    high = pair.high[scale * top :, scale * left :][: scale * low.shape[0], : scale * low.shape[1]]
-    return low, high
+    if config.dual == "none":
+        return 0.0
+    done = step / max(1, config.steps - 1)
+    return config.dual_start + (config.dual_end - config.dual_start) * min(1.0, done)
 
 
 class Trainer:
-    """One training run in a folder.
+    """Training of one stage in a run folder.
 
     Parameters
     ----------
     config : RunConfig
     collection : data.Collection
+        Pictures at the stage's scale, one low-resolution picture for every degradation.
     run : Path
         Folder for checkpoints; made where it is missing.
-    initial : dict of Tensor, optional
-        Weights to start from.
+    stage : Stage, optional
+        The last one by default.
+    initial : checkpoint.Checkpoint, optional
+        Network to start from; see `objective.warm_start`.
+    processes : Processes, optional
+        This process alone by default.
     """
 
     def __init__(
@@ -159,52 +116,97 @@ class Trainer:
         collection: data.Collection,
         run: Path,
         *,
-        initial: dict[str, Tensor] | None = None,
+        stage: Stage | None = None,
+        initial: checkpoint.Checkpoint | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self.config = config
-        self.settings = config.training
+        self.stage = stage or config.last
+        self.settings = settings = self.stage.training
         self.run = run
         self.sources = collection.sources
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        training, self.held_back = data.hold_back(collection.pairs, self.settings.hold_back)
-        torch.manual_seed(self.settings.seed)
-        self.network: Network = build(config.family, asdict(config.network))
-        self.sampler = data.PatchSampler(
+        self.processes = processes or Processes()
+        self.device = self.processes.device
+        if settings.batch % self.processes.count:
+            raise SettingsError(
+                f"batch is {settings.batch}; with {self.processes.count} processes a multiple of that is needed"
+            )
+        training, self.held_back = data.hold_back(collection.pairs, settings.hold_back)
+        torch.manual_seed(settings.seed)
+        self.network: Network = build(config.family, asdict(self.stage.network))
+        self.sampler = PatchSampler(
             training,
-            scale=config.network.scale,
-            patch_px=self.settings.patch_px,
-            batch=self.settings.batch,
-            seed=self.settings.seed,
+            scale=self.stage.network.scale,
+            patch_px=settings.patch_px,
+            batch=settings.batch,
+            seed=settings.seed,
             unit=self.network.intensity == "unit",
+            hard_share=settings.hard_share,
+            mix=settings.degradations,
         )
+        self.objective = Objective(self.network, settings)
         if initial is not None:
-            self.network.load_state_dict(initial)
-        self.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = copy.deepcopy(self.network).eval()
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=self.settings.learning_rate)
+            warm_start(self.objective, dict(initial.weights), scale=int(initial.dimensions["scale"]))
+        self._freeze()
+        self.averaged = copy.deepcopy(self.network).eval().to(self.device)
+        if settings.precision == "bfloat16":
+            if not isinstance(self.network, LightDense):
+                raise SettingsError(
+                    f'precision is "bfloat16"; {config.family} carries the picture itself through its convolutions, '
+                    'which would round it; "float32" is needed'
+                )
+            self.network.precision = torch.bfloat16
+        self.objective.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.learned = [p for p in self.objective.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(self.learned, lr=settings.learning_rate)
+        self.loss_of = self._loss_of()
         self.step = 0
+        self.seconds = 0.0
         self.gain_db: dict[str, float] = {}
 
-    def resume(self) -> None:
-        """Continue from the run folder's last state.
+    def _freeze(self) -> None:
+        for part in self.settings.frozen:
+            found = [p for name, p in self.network.named_parameters() if f"{name}.".startswith(f"{part}.")]
+            if not found:
+                parts = ", ".join(name for name, _ in self.network.named_children())
+                raise SettingsError(f"frozen names '{part}', which the network does not have; it has {parts}")
+            for parameter in found:
+                parameter.requires_grad_(False)
+        if not any(p.requires_grad for p in self.network.parameters()):
+            raise SettingsError("frozen names all that could be learned; leave some part free")
+
+    def _loss_of(self) -> Callable[..., Tensor]:
+        """The objective, as one process or many run it, compiled or not."""
+        objective: nn.Module = self.objective
+        if self.processes.count > 1:
+            ids = [self.device.index] if self.device.type == "cuda" else None
+            objective = DistributedDataParallel(objective, device_ids=ids)
+        if self.settings.compile:
+            objective = torch.compile(objective)  # type: ignore[assignment]
+        return objective
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Continue from a state of this stage, as `save` wrote it.
 
         Raises
         ------
         checkpoint.CheckpointError
-            There is none, or it belongs to other settings.
+            It belongs to other settings.
         """
-        path = self.run / STATE_FILE
-        state = checkpoint.read_tensors(path)
-        # Dimensions that are younger than the state have their default.
-        known = {**asdict(type(self.config.network)()), **state["settings"]["network"]}
-        if {**state["settings"], "network": known} != self._settings():
+        # Dimensions and settings that are younger than the state have their default.
+        found = dict(state["settings"])
+        found["network"] = {**asdict(type(self.stage.network)()), **found["network"]}
+        found["training"] = {**asdict(TrainingConfig()), **found["training"]}
+        if found != self._settings():
             raise checkpoint.CheckpointError(
-                f"{path}: made with other settings or data; resume with those, or train into a new folder"
+                f"{self.run / STATE_FILE}: made with other settings or data; resume with those, "
+                "or train into a new folder"
             )
-        self.network.load_state_dict(state["network"])
+        self.objective.load_state_dict(state["objective"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
+        self.seconds = state["seconds"]
         self.gain_db = state["gain_db"]
 
     def train(self, report: Callable[[Progress], None], should_stop: Callable[[], bool]) -> bool:
@@ -216,26 +218,44 @@ class Trainer:
             Whether the last step was reached.
         """
         self._open_run()
-        settings = self.settings
-        started, first = time.monotonic(), self.step
-        losses: list[float] = []
-        while self.step < settings.steps and not should_stop():
-            losses.append(self._optimise())
-            self.step += 1
-            validated = self.step % settings.validate_every == 0 or self.step == settings.steps
-            if validated:
-                self.gain_db = gain_over_bicubic(
-                    enlarge_with(self.averaged, self.device), self.held_back, self.config.network.scale
-                )
-                self.save()
-                self._log(float(np.mean(losses)))
-            if validated or self.step % 100 == 0:
-                pace = (time.monotonic() - started) / (self.step - first)
-                gain = self.gain_db if validated else {}
-                left = pace * (settings.steps - self.step)
-                report(Progress(self.step, settings.steps, float(np.mean(losses)), gain, left))
+        settings, first = self.settings, self.processes.first
+        board = Board(self.run) if first else None
+        ahead = Ahead(self.sampler, first=self.processes.rank, every=self.processes.count)
+        pace = _Pace(self.step)
+        losses: list[Tensor] = []
+        try:
+            while self.step < settings.steps and not self.processes.any(should_stop()):
+                waited = time.perf_counter()
+                batch = [torch.from_numpy(part).to(self.device) for part in ahead.draw(self.step)]
+                pace.waited += time.perf_counter() - waited
+                losses.append(self._optimise(*batch))
+                self.step += 1
+                validated = self.step % settings.validate_every == 0 or self.step == settings.steps
+                if not validated and self.step % REPORT_EVERY:
+                    continue
+                loss = float(torch.stack(losses).mean())
                 losses.clear()
-        self.save()
+                per_second, waiting, spent = pace.lap(self.step)
+                self.seconds += spent
+                if first:
+                    if validated:
+                        self._validate(board)
+                    left = (settings.steps - self.step) / per_second
+                    gain = self.gain_db if validated else {}
+                    self._tell(
+                        Progress(self.stage.name, self.step, settings.steps, loss, gain, per_second, waiting, left),
+                        board,
+                        report,
+                    )
+                pace.go_on()
+        finally:
+            ahead.close()
+            if board:
+                board.close()
+        self.seconds += pace.lap(self.step)[2]
+        if first:
+            self.save()
+        self.processes.wait()
         return self.step >= settings.steps
 
     def _open_run(self) -> None:
@@ -244,32 +264,60 @@ class Trainer:
             self.run.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{self.run}: cannot be made: {error.strerror}; --out takes a folder") from error
-        folders = json.dumps([str(folder.resolve()) for folder in self.config.data])
-        with files.new_file(self.run / checkpoint.FOLDERS_FILE, overwrite=True) as file:
-            file.write(folders.encode())
+        if self.processes.first:
+            folders = json.dumps([str(folder.resolve()) for folder in self.config.data])
+            with files.new_file(self.run / checkpoint.FOLDERS_FILE, overwrite=True) as file:
+                file.write(folders.encode())
 
-    def _optimise(self) -> float:
+    def _optimise(self, low: Tensor, high: Tensor, weight: Tensor) -> Tensor:
         settings = self.settings
-        low, high, weight = (torch.from_numpy(a).to(self.device) for a in self.sampler.draw(self.step))
         for group in self.optimiser.param_groups:
             group["lr"] = schedule(self.step, settings)
         squared = self.step >= settings.steps * (1 - settings.squared_share)
-        margin = settings.margin_px * self.config.network.scale
-        loss = loss_between(self.network(low), high, margin=margin, squared=squared, weight=weight)
+        kind = "squared" if squared else settings.loss
+        loss = self.loss_of(low, high, weight, kind, second_weight(self.step, settings))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
+        nn.utils.clip_grad_norm_(self.learned, settings.clip)
         self.optimiser.step()
         decay = min(settings.average, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
-            for kept, current in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
-                kept.lerp_(current, 1 - decay)
-        return float(loss.item())
+            kept: list[Tensor] = list(self.averaged.parameters())
+            torch._foreach_lerp_(kept, list[Tensor](self.network.parameters()), 1 - decay)
+        return loss.detach()
+
+    def _validate(self, board: Board | None) -> None:
+        enlarge = enlarge_with(self.averaged, self.device)
+        self.gain_db = gain_over_bicubic(enlarge, self.held_back, self.stage.network.scale)
+        self.save()
+        if board:
+            board.pictures(self.step, self.held_back, self.stage.network.scale, enlarge)
+
+    def _tell(self, progress: Progress, board: Board | None, report: Callable[[Progress], None]) -> None:
+        """Into the log, to TensorBoard and to the caller."""
+        rate = schedule(self.step, self.settings)
+        line = {
+            "stage": self.stage.name,
+            "step": progress.step,
+            "loss": progress.loss,
+            "learning_rate": rate,
+            "seconds": round(self.seconds, 1),
+            "steps_per_second": round(progress.steps_per_second, 2),
+            "waiting_share": round(progress.waiting_share, 4),
+            **({"gain_db": progress.gain_db} if progress.gain_db else {}),
+        }
+        with (self.run / LOG_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if board:
+            gains = {f"gain_db/{name}": value for name, value in progress.gain_db.items()}
+            values = {"loss": progress.loss, "learning_rate": rate, "steps_per_second": progress.steps_per_second}
+            board.scalars(progress.step, {f"{self.stage.name}/{k}": v for k, v in (values | gains).items()})
+        report(progress)
 
     def _settings(self) -> dict[str, Any]:
         return {
             "family": self.config.family,
-            "network": asdict(self.config.network),
+            "network": asdict(self.stage.network),
             "training": asdict(self.settings),
             "sources": self.sources,
         }
@@ -278,11 +326,13 @@ class Trainer:
         """Write state and model into the run folder, each atomically."""
         state = {
             "format": checkpoint.FORMAT,
+            "stage": self.stage.name,
             "settings": self._settings(),
-            "network": self.network.state_dict(),
+            "objective": self.objective.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
+            "seconds": self.seconds,
             "gain_db": self.gain_db,
         }
         checkpoint.save_atomically(state, self.run / STATE_FILE)
@@ -294,9 +344,15 @@ class Trainer:
         provenance = {
             "lightsr": lightsr.__version__,
             "torch": str(torch.__version__),
+            "stage": self.stage.name,
             "step": self.step,
             "training": asdict(self.settings),
-            "degradations": [BICUBIC],
+            "stages": [
+                {"name": each.name, "scale": each.network.scale, "steps": each.training.steps}
+                for each in self.config.stages
+            ],
+            "init": Path(self.config.init).name,
+            "degradations": list(self.settings.degradations),
             "sources": self.sources,
             "held_back_gain_db": self.gain_db,
         }
@@ -304,7 +360,23 @@ class Trainer:
             self.config.name, self.config.family, dimensions(self.network), weights, provenance
         )
 
-    def _log(self, loss: float) -> None:
-        line = {"step": self.step, "loss": loss, "gain_db": self.gain_db}
-        with (self.run / LOG_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + os.linesep)
+
+class _Pace:
+    """Steps a second, and the share of the time spent waiting, between two reports."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.waited = 0.0
+        self.since = time.perf_counter()
+
+    def lap(self, step: int) -> tuple[float, float, float]:
+        """Steps per second, waiting share and seconds since the last lap."""
+        spent = max(time.perf_counter() - self.since, 1e-9)
+        found = max(step - self.step, 1) / spent, min(1.0, self.waited / spent), spent
+        self.step, self.waited = step, 0.0
+        self.since = time.perf_counter()
+        return found
+
+    def go_on(self) -> None:
+        """Leave out the time since the lap."""
+        self.since = time.perf_counter()

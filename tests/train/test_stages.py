@@ -1,0 +1,267 @@
+"""Whole runs: several stages, resumed inside any of them, one process or many."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightsr import raster
+from lightsr.errors import LightsrError
+from lightsr_train import checkpoint, released, stages, store
+from lightsr_train.dense import NetworkConfig
+from lightsr_train.networks import PRESETS
+from lightsr_train.processes import Processes
+from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig, from_preset
+from lightsr_train.training import LOG_FILE, STATE_FILE, Progress, Trainer, second_weight
+
+X4 = NetworkConfig(4, channels=16, layers=1, blocks=1, expansion=0, wiring="one-shot", stage_channels=4)
+TRAINING = TrainingConfig(
+    steps=6,
+    batch=2,
+    patch_px=16,
+    warmup=2,
+    validate_every=3,
+    margin_px=2,
+    degradations={"bicubic": 0.5, "area+gaussian-noise": 0.5},
+)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(0)
+    for patient in range(3):
+        (folder / f"p{patient}").mkdir()
+        rows, columns = np.mgrid[:100, :90]
+        waves = 2000 * (1 + np.sin(rows / (3 + patient)) * np.cos(columns / 4)) + random.integers(0, 5, (100, 90))
+        with (folder / f"p{patient}" / "0.png").open("wb") as file:
+            raster.write_png(waves.astype(np.uint16), file)
+    return folder
+
+
+def a_run(images: Path, **changes: object) -> RunConfig:
+    training = dataclasses.replace(TRAINING, **changes)
+    staged = (
+        Stage("x2", dataclasses.replace(X4, scale=2), training),
+        Stage("x4", X4, dataclasses.replace(training, dual="scales", frozen=("stem",))),
+    )
+    return RunConfig("test", "light-dense", staged, (images,))
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return dict(checkpoint.load(path).weights)
+
+
+@pytest.fixture(scope="module")
+def straight(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "straight"
+    stages.train(a_run(images), run)
+    return run
+
+
+def test_all_stages_run_unattended(straight: Path) -> None:
+    lines = [json.loads(line) for line in (straight / LOG_FILE).read_text().splitlines()]
+    assert [(line["stage"], line["step"]) for line in lines] == [("x2", 3), ("x2", 6), ("x4", 3), ("x4", 6)]
+    first, last = checkpoint.load(straight / "x2.pt"), checkpoint.load(straight)
+    assert (first.dimensions["scale"], last.dimensions["scale"]) == (2, 4)
+    assert last.provenance["stages"] == [
+        {"name": "x2", "scale": 2, "steps": 6},
+        {"name": "x4", "scale": 4, "steps": 6},
+    ]
+    assert last.provenance["degradations"] == ["bicubic", "area+gaussian-noise"]
+    assert not (straight / stages.STORE_FOLDER).exists()
+
+
+def test_a_stage_starts_from_the_one_before_it_and_keeps_what_is_frozen(straight: Path) -> None:
+    first, last = weights(straight / "x2.pt"), weights(straight)
+    assert torch.equal(first["stem.raw"], last["stem.raw"])
+    moved = first["blocks.0.fuse.weight"] - last["blocks.0.fuse.weight"]
+    assert 0 < moved.abs().max() < 0.1 * first["blocks.0.fuse.weight"].abs().max()
+
+
+@pytest.mark.parametrize("stop_after", [2, 6, 8])
+def test_resumed_inside_any_stage_equals_straight_bit_for_bit(
+    stop_after: int, images: Path, straight: Path, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) > stop_after
+
+    stopped = stages.train(a_run(images), tmp_path / "run", should_stop=stop)
+    assert stopped.step == stop_after % 6
+    state = checkpoint.read_tensors(tmp_path / "run" / STATE_FILE)
+    assert state["stage"] == ("x2" if stop_after < 6 else "x4")
+    finished = stages.train(a_run(images), tmp_path / "run", resume=True)
+    assert finished.stage.name == "x4"
+    for name in ("x2.pt", "model.pt"):
+        expected, found = weights(straight / name), weights(tmp_path / "run" / name)
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+def test_a_stage_that_the_run_does_not_have_is_not_resumed(images: Path, straight: Path) -> None:
+    config = a_run(images)
+    other = dataclasses.replace(config, stages=(dataclasses.replace(config.stages[0], name="other"),))
+    with pytest.raises(LightsrError, match="of a stage 'x4'; this run has other"):
+        stages.train(other, straight, resume=True)
+
+
+def test_a_part_that_is_not_there_cannot_be_frozen(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="frozen names 'trunk', which the network does not have; it has stem"):
+        stages.train(a_run(images, frozen=("trunk",)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_second_task_decays() -> None:
+    training = TrainingConfig(steps=11, dual="scales", dual_start=0.5, dual_end=0.1)
+    assert [round(second_weight(step, training), 2) for step in (0, 5, 10)] == [0.5, 0.3, 0.1]
+    assert second_weight(0, TrainingConfig()) == 0.0
+
+
+def test_presets_of_larger_scales_go_through_the_smaller_ones() -> None:
+    scales = {scale: [stage.network.scale for stage in from_preset("base", scale).stages] for scale in (2, 3, 4, 8)}
+    assert scales == {2: [2], 3: [2, 3], 4: [2, 4], 8: [2, 4, 8]}
+    assert [stage.training.dual for stage in from_preset("tiny", 8).stages] == ["none", "scales", "scales"]
+    assert [stage.network.scale for stage in from_preset("fsrcnn", 4).stages] == [4]
+
+
+def test_a_run_that_starts_from_a_model_leaves_out_what_that_has_been_through() -> None:
+    config = from_preset("base", 8)
+    assert [stage.name for stage in stages.of_scale(config, 2).stages] == ["x4", "x8"]
+    assert [stage.name for stage in stages.of_scale(config, 4).stages] == ["x8"]
+    assert [stage.name for stage in stages.of_scale(config, 8).stages] == ["x8"]
+
+
+def test_released_models_are_found_by_name(monkeypatch: pytest.MonkeyPatch, straight: Path, tmp_path: Path) -> None:
+    monkeypatch.setattr(released, "FOLDER", tmp_path)
+    (tmp_path / "net-x2.pt").write_bytes((straight / "x2.pt").read_bytes())
+    (tmp_path / "net-x4.pt").write_bytes((straight / "model.pt").read_bytes())
+    assert released.names() == ["net-x2", "net-x4"]
+    assert [released.find("net", scale).dimensions["scale"] for scale in (2, 3, 4, 8)] == [2, 2, 4, 2]
+    assert released.find("net-x4", 8).dimensions["scale"] == 4
+    assert released.find(str(straight), 2).dimensions["scale"] == 4
+    with pytest.raises(LightsrError, match="--init large: no such file, and no released model; released are net-x2"):
+        released.find("large", 2)
+    with pytest.raises(LightsrError, match="no such checkpoint"):
+        released.find("large.pt", 2)
+
+
+def test_every_released_checkpoint_is_small_and_fits_its_preset() -> None:
+    assert released.names()
+    for name in released.names():
+        path = released.FOLDER / f"{name}.pt"
+        assert path.stat().st_size < 2**20
+        found = checkpoint.load(path)
+        assert name == f"{found.name}-x{found.dimensions['scale']}"
+        assert found.family == PRESETS[found.name][0]
+
+
+def test_the_store_gives_what_reading_gives(images: Path, tmp_path: Path) -> None:
+    from lightsr_train import data
+
+    arguments = {"min_side_px": 16, "degradations": ["bicubic", "kspace+jpeg"]}
+    read = data.load([images], 2, **arguments)
+    folder = tmp_path / "store"
+    for _ in range(2):
+        mapped = store.collection(folder, [images], 2, **arguments)
+        assert len(mapped.pairs) == len(read.pairs) == 3
+        for one, other in zip(read.pairs, mapped.pairs, strict=True):
+            assert (one.path, one.origin, one.error) == (other.path, other.origin, other.error)
+            assert np.array_equal(one.high, other.high)
+            assert all(np.array_equal(a, b) for a, b in zip(one.lows, other.lows, strict=True))
+            assert np.array_equal(one.hardness, other.hardness)
+            assert not other.high.flags.writeable
+        before = (folder / store.PIXELS_FILE).stat().st_mtime_ns
+    assert (folder / store.PIXELS_FILE).stat().st_mtime_ns == before
+    for change in ({"degradations": ["bicubic"]}, {"min_side_px": 17}):
+        store.collection(folder, [images], 2, **{**arguments, **change})
+        assert (folder / store.PIXELS_FILE).stat().st_mtime_ns != before
+        before = (folder / store.PIXELS_FILE).stat().st_mtime_ns
+
+
+def test_a_damaged_store_is_made_anew(images: Path, tmp_path: Path) -> None:
+    arguments = {"min_side_px": 16, "degradations": ["bicubic"]}
+    store.collection(tmp_path / "s", [images], 2, **arguments)
+    (tmp_path / "s" / store.PIXELS_FILE).write_bytes(b"short")
+    assert len(store.collection(tmp_path / "s", [images], 2, **arguments).pairs) == 3
+
+
+TWO = """
+import sys, torch
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_stages as t
+from lightsr_train import stages
+from lightsr_train.processes import joined
+torch.set_num_threads(1)
+with joined() as processes:
+    assert processes.count == 2
+    stages.train(t.a_run(Path({images!r}), batch=4), Path({run!r}), processes=processes)
+"""
+
+
+def test_two_processes_give_what_one_gives(images: Path, tmp_path: Path) -> None:
+    """Over Gloo, as torchrun starts them; every process takes half of each batch."""
+    script = tmp_path / "two.py"
+    script.write_text(TWO.format(tests=str(Path(__file__).parent), images=str(images), run=str(tmp_path / "two")))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    done = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    stages.train(a_run(images, batch=4), tmp_path / "one")
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=1e-5, rtol=0)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(images: Path, tmp_path: Path) -> None:
+    from lightsr_train import data
+
+    collection = data.load([images], 4, min_side_px=16)
+    with pytest.raises(SettingsError, match="batch is 2; with 3 processes a multiple"):
+        Trainer(a_run(images), collection, tmp_path, processes=Processes(0, 3))
+
+
+def test_tensorboard_gets_curves_and_pictures(straight: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(straight / "tensorboard"), {"images": 0, "scalars": 0}).Reload()
+    assert {"x2/loss", "x4/loss", "x4/learning_rate"} <= set(events.Tags()["scalars"])
+    assert any(name.startswith("x4/gain_db/") for name in events.Tags()["scalars"])
+    assert [name.startswith("sample/") for name in events.Tags()["images"]] == [True]
+
+
+def test_without_tensorboard_it_trains_all_the_same(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    seen: list[Progress] = []
+    stages.train(a_run(images), tmp_path / "run", report=seen.append)
+    assert seen[-1].step == 6
+    assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+@pytest.mark.parametrize("changes", [{"precision": "bfloat16"}, {"compile": True}])
+def test_options_learn_nearly_the_same(
+    changes: dict[str, object], images: Path, straight: Path, tmp_path: Path
+) -> None:
+    config = a_run(images, **changes)
+    stages.train(dataclasses.replace(config, stages=config.stages[:1]), tmp_path / "run")
+    expected, found = weights(straight / "x2.pt"), weights(tmp_path / "run")
+    difference = max(float((expected[name] - found[name]).abs().max()) for name in expected)
+    assert difference < 0.02
+    assert difference > 0 or "compile" in changes
+
+
+def test_bfloat16_is_refused_where_it_would_round_the_picture(images: Path, tmp_path: Path) -> None:
+    config = from_preset("espcn", 2).with_training(precision="bfloat16", patch_px=16)
+    with pytest.raises(SettingsError, match="espcn carries the picture itself"):
+        stages.train(dataclasses.replace(config, data=(images,)), tmp_path / "run")

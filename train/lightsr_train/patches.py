@@ -1,0 +1,174 @@
+"""Drawing batches of patches."""
+
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from lightsr.upscaler import IntensityMap
+from numpy.typing import NDArray
+
+from lightsr_train.data import BLOCK_PX, Pair
+from lightsr_train.degradation import BICUBIC, affected, parse, signal_range
+
+
+class Batch(NamedTuple):
+    """Patches of one step.
+
+    Parameters
+    ----------
+    low : ndarray, shape (batch, 1, patch_px, patch_px), float32
+    high : ndarray, shape (batch, 1, scale * patch_px, scale * patch_px), float32
+        In the unit of `low`.
+    weight : ndarray, shape (batch, 1, 1, 1), float32
+        Differences from `high` are multiplied by it, and then count in bicubic errors of
+        their image, so that every image weighs alike.
+    """
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+
+class PatchSampler:
+    """Draws batches of patches: modality, then patient, then image, each with equal chance.
+
+    A patch depends on the seed, the step and its number alone, so that a resumed run sees
+    what a straight one sees, and so do many processes that share the batches.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+    scale : int
+    patch_px : int
+        Side of a low-resolution patch.
+    batch : int
+    seed : int
+    unit : bool
+        Whether patches are mapped to about [0, 1] by the `IntensityMap` of their whole
+        low-resolution image, as the runtime does for networks with fixed ranges.
+        Otherwise they are shifted by their own mean and divided by their image's bicubic
+        error, which an equivariant network cannot see and the loss can.
+    hard_share : dict of str to float, optional
+        For a modality, share of the patches whose place is drawn by `Pair.hardness`, so that
+        rare sharp edges, which most of the squared error comes from, are seen often enough.
+    mix : dict of str to float, optional
+        Share of every degradation, in the order of `Pair.lows`.
+    """
+
+    def __init__(
+        self,
+        pairs: Iterable[Pair],
+        *,
+        scale: int,
+        patch_px: int,
+        batch: int,
+        seed: int,
+        unit: bool = False,
+        hard_share: dict[str, float] | None = None,
+        mix: dict[str, float] | None = None,
+    ) -> None:
+        self.scale = scale
+        self.patch_px = patch_px
+        self.batch = batch
+        self.seed = seed
+        self.unit = unit
+        self.hard_share = hard_share or {}
+        mix = mix or {BICUBIC: 1.0}
+        self.effects = [parse(text).varying for text in mix]
+        self.shares = np.cumsum(list(mix.values())) / sum(mix.values())
+        groups: dict[str, dict[str, list[Pair]]] = {}
+        for pair in pairs:
+            groups.setdefault(pair.origin.modality, {}).setdefault(pair.origin.subject, []).append(pair)
+        self.groups = [list(subjects.values()) for subjects in groups.values()]
+        self._facts: dict[tuple[int, int, Any], Any] = {}
+
+    def draw(self, step: int, *, first: int = 0, every: int = 1) -> Batch:
+        """Batch of a step, or of it only the patches `first`, ``first + every`` and so on.
+
+        Which patches it holds does not depend on `unit`.
+        """
+        patches = [self._patch(np.random.default_rng((self.seed, step, i))) for i in range(first, self.batch, every)]
+        low, high, weight = (np.stack(part)[:, None] for part in zip(*patches, strict=True))
+        return Batch(low, high, weight[..., None, None])
+
+    def _patch(self, random: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32], np.floating[Any]]:
+        subjects = self.groups[random.integers(len(self.groups))]
+        images = subjects[random.integers(len(subjects))]
+        pair = images[random.integers(len(images))]
+        kind = int(np.searchsorted(self.shares, random.random(), side="right"))
+        kind = min(kind, len(pair.lows) - 1)
+        low, high = self._cut(pair, pair.lows[kind], random)
+        if self.effects[kind]:
+            signal = self._fact(pair, kind, signal_range)
+            low = affected(low, self.effects[kind], random, signal)
+        turns, mirrored = int(random.integers(4)), bool(random.integers(2))
+        low, high = np.rot90(low, turns), np.rot90(high, turns)
+        if mirrored:
+            low, high = low[::-1], high[::-1]
+        offset, span = float(low.mean()), pair.error
+        if self.unit:
+            mapping = self._fact(pair, kind, IntensityMap.of)
+            offset, span = mapping.offset, mapping.span
+        return _mapped(low, offset, span), _mapped(high, offset, span), np.float32(span / pair.error)
+
+    def _fact(self, pair: Pair, kind: int, of: Any) -> Any:
+        """Something of a whole low-resolution picture, worked out once."""
+        key = id(pair), kind, of
+        if key not in self._facts:
+            self._facts[key] = of(pair.lows[kind])
+        return self._facts[key]
+
+    def _cut(self, pair: Pair, whole: NDArray[Any], random: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
+        size, scale = self.patch_px, self.scale
+        for _ in range(8):  # a flat patch teaches nothing; an all but empty picture still ends
+            top, left = self._place(pair, random)
+            low = whole[top : top + size, left : left + size]
+            if low.min() != low.max():
+                break
+        return low, pair.high[scale * top : scale * (top + size), scale * left : scale * (left + size)]
+
+    def _place(self, pair: Pair, random: np.random.Generator) -> tuple[int, int]:
+        """Top left corner of a patch, low-resolution pixels."""
+        last = np.subtract(pair.low.shape, self.patch_px)
+        corner = random.integers(last + 1)
+        if random.random() < self.hard_share.get(pair.origin.modality, 0.0):
+            chosen = np.searchsorted(np.cumsum(pair.hardness), random.random() * float(pair.hardness.sum()))
+            block = np.unravel_index(min(int(chosen), pair.hardness.size - 1), pair.hardness.shape)
+            spare = max(0, self.patch_px - BLOCK_PX)  # the block lies anywhere in the patch
+            corner = np.clip(np.multiply(block, BLOCK_PX) - random.integers(spare + 1, size=2), 0, last)
+        return int(corner[0]), int(corner[1])
+
+
+def _mapped(part: NDArray[Any], offset: float, span: float) -> NDArray[np.float32]:
+    return np.asarray((part - offset) / span, dtype=np.float32)
+
+
+class Ahead:
+    """Draws the next step's batch in a thread while the current step is computed.
+
+    Parameters
+    ----------
+    sampler : PatchSampler
+    first, every : int
+        Part of each batch, as `PatchSampler.draw` takes it.
+    """
+
+    def __init__(self, sampler: PatchSampler, *, first: int = 0, every: int = 1) -> None:
+        self.sampler = sampler
+        self.part = {"first": first, "every": every}
+        self._pool = ThreadPoolExecutor(1)
+        self._next: tuple[int, Future[Batch]] | None = None
+
+    def draw(self, step: int) -> Batch:
+        """Batch of a step; the one after it is begun."""
+        if self._next and self._next[0] == step:
+            batch = self._next[1].result()
+        else:
+            batch = self.sampler.draw(step, **self.part)
+        self._next = step + 1, self._pool.submit(self.sampler.draw, step + 1, **self.part)
+        return batch
+
+    def close(self) -> None:
+        """End the thread."""
+        self._pool.shutdown(cancel_futures=True)

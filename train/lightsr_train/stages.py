@@ -1,0 +1,164 @@
+"""A whole run: one stage after the other, each from what the one before it has learned."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from lightsr.errors import OutputError
+
+from lightsr_train import checkpoint, store
+from lightsr_train.checkpoint import Checkpoint, CheckpointError
+from lightsr_train.data import Collection
+from lightsr_train.processes import Processes
+from lightsr_train.settings import RunConfig, SettingsError, Stage
+from lightsr_train.training import STATE_FILE, Progress, Trainer
+
+STORE_FOLDER = "images"
+"""In the run folder, while it is not finished: the training pictures of the current stage."""
+
+
+FREE_DIMENSIONS = frozenset({"scale", "consistency"})
+"""Dimensions in which a network may differ from the one that it starts from."""
+
+
+def of_scale(config: RunConfig, initial_scale: int) -> RunConfig:
+    """The run without the stages that a network of `initial_scale` has already been through.
+
+    A network of the run's own scale leaves the last stage, which then fine-tunes it.
+    """
+    scales = [stage.network.scale for stage in config.stages]
+    if initial_scale == scales[-1]:
+        return replace(config, stages=config.stages[-1:])
+    done = max((i for i, scale in enumerate(scales) if scale == initial_scale), default=-1)
+    return replace(config, stages=config.stages[done + 1 :])
+
+
+def stage_file(run: Path, stage: Stage) -> Path:
+    """Where the finished network of a stage is kept, for the stage after it."""
+    return run / f"{stage.name}.pt"
+
+
+def train(
+    config: RunConfig,
+    run: Path,
+    *,
+    initial: Checkpoint | None = None,
+    resume: bool = False,
+    processes: Processes | None = None,
+    begin: Callable[[Trainer, Collection], None] = lambda trainer, collection: None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Trainer:
+    """Train all stages, or go on where the run in the folder stopped.
+
+    Parameters
+    ----------
+    config : RunConfig
+    run : Path
+        Run folder.
+    initial : Checkpoint, optional
+        Network that the first stage starts from.
+    resume : bool
+    processes : Processes, optional
+        This process alone by default.
+    begin : callable
+        Called before a stage's first step.
+    report, should_stop : callable
+        As `Trainer.train` takes them.
+
+    Returns
+    -------
+    Trainer
+        Of the stage that was reached; the run is finished if it is the last and at its last step.
+
+    Raises
+    ------
+    LightsrError
+        No usable images; a state that is missing, damaged or of other settings; a network
+        that cannot be started from.
+    """
+    processes = processes or Processes()
+    if run.exists() and not run.is_dir():
+        raise OutputError(f"{run}: cannot be made: File exists; --out takes a folder")
+    state: dict[str, Any] | None = checkpoint.read_tensors(run / STATE_FILE) if resume else None
+    number = _position(config, state, run / STATE_FILE)
+    if number:
+        initial = checkpoint.load(stage_file(run, config.stages[number - 1]))
+    while True:
+        stage = config.stages[number]
+        if initial is not None:
+            check_start(initial, config.family, stage)
+        fresh, new = not (run / STORE_FOLDER).exists(), not run.exists()
+        try:
+            collection = _images(config, stage, run, processes)
+            trainer = Trainer(config, collection, run, stage=stage, initial=initial, processes=processes)
+            if state is not None:
+                trainer.resume(state)
+                state = None
+        except BaseException:  # nothing has begun: leave the folder as it was
+            if fresh and processes.first:
+                store.remove(run / STORE_FOLDER)
+                if new and run.is_dir():
+                    run.rmdir()
+            raise
+        if processes.first:
+            begin(trainer, collection)
+        if not trainer.train(report, should_stop):
+            return trainer
+        initial = trainer.result()
+        if processes.first:
+            checkpoint.save(initial, stage_file(run, stage))
+        number += 1
+        if number == len(config.stages):
+            if processes.first:
+                store.remove(run / STORE_FOLDER)
+            return trainer
+
+
+def _position(config: RunConfig, state: dict[str, Any] | None, path: Path) -> int:
+    """Index of the stage that a state belongs to."""
+    if state is None:
+        return 0
+    names = [stage.name for stage in config.stages]
+    name = state.get("stage", names[-1])
+    if name not in names:
+        raise CheckpointError(
+            f"{path}: is of a stage '{name}'; this run has {', '.join(names)}; resume with its settings"
+        )
+    return names.index(name)
+
+
+def _images(config: RunConfig, stage: Stage, run: Path, processes: Processes) -> Collection:
+    """Pictures of a stage; the first process reads them, the others map what it wrote."""
+
+    def collection() -> Collection:
+        return store.collection(
+            run / STORE_FOLDER,
+            config.data,
+            stage.network.scale,
+            min_side_px=stage.training.patch_px,
+            degradations=list(stage.training.degradations),
+        )
+
+    found = collection() if processes.first else None
+    processes.wait()
+    return found or collection()
+
+
+def check_start(initial: Checkpoint, family: str, stage: Stage) -> None:
+    """Whether a stage can start from a network: of its family and dimensions, but for the scale.
+
+    Raises
+    ------
+    SettingsError
+    """
+    if initial.family != family:
+        raise SettingsError(f"{initial.name}: is of the family {initial.family}; this run trains {family}")
+    differing = [
+        f"{name} {initial.dimensions[name]}, not {value}"
+        for name, value in asdict(stage.network).items()
+        if name not in FREE_DIMENSIONS and initial.dimensions[name] != value
+    ]
+    if differing:
+        raise SettingsError(f"{initial.name}: its dimensions differ from those of this run: {', '.join(differing)}")
