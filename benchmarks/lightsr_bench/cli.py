@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     _add_device(commands)
     _add_quality(commands)
     _add_export(commands)
+    _add_training(commands)
     _add_compare(commands)
     return p
 
@@ -89,9 +90,11 @@ def _add_quality(commands: Any) -> None:
     q.add_argument("--scale", type=int, choices=(2, 3, 4, 8), default=2, help="enlargement (default 2)")
     q.add_argument(
         "--degradation",
-        choices=("bicubic", "area", "gaussian", "kspace", "jpeg"),
         default="bicubic",
-        help="how the input is made (default bicubic)",
+        type=_degradation,
+        metavar="KIND",
+        help="how the input is made: bicubic (default), area, gaussian or kspace, and with + jpeg, gaussian-noise, "
+        "rician-noise or poisson-noise, each with its strength after a colon, such as kspace+rician-noise:0.02",
     )
     q.add_argument("--by-source", action="store_true", help="a second table, per source")
     q.add_argument("--pictures", type=Path, metavar="DIR", help="the worst and the median image of every modality")
@@ -124,10 +127,41 @@ def _add_export(commands: Any) -> None:
     _add_output(e)
 
 
+def _add_training(commands: Any) -> None:
+    t = commands.add_parser(
+        "training",
+        help="how fast networks learn, and in how much memory",
+        description="Train networks, each in a process of its own with its own learning rate, until they are ahead of "
+        "bicubic interpolation on held-back patients: steps per second, peak memory, seconds.",
+    )
+    t.add_argument(
+        "--data", type=Path, action="append", required=True, metavar="DIR", help="folder of images; repeatable"
+    )
+    t.add_argument("--network", action="append", metavar="NAME", help="repeatable (default: all)")
+    t.add_argument("--scale", type=int, choices=(2, 3, 4, 8), default=2, help="enlargement (default 2)")
+    t.add_argument("--modality", default="MR", metavar="NAME", help="whose held-back patients count (default MR)")
+    t.add_argument("--target", type=float, default=1.0, metavar="DB", help="PSNR over bicubic (default 1)")
+    t.add_argument("--max-seconds", type=float, default=600.0, metavar="S", help="of training (default 600)")
+    t.add_argument("--steps", type=positive, default=15_000, metavar="N", help="of the schedule (default 15000)")
+    t.add_argument("--validate-every", type=positive, default=100, metavar="N", help="steps (default 100)")
+    t.add_argument("--threads", type=positive, default=1, metavar="N", help="CPU threads (default 1)")
+    _add_output(t)
+
+
 def _add_output(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", type=Path, metavar="FILE", help="results, to a file")
     p.add_argument("--force", action="store_true", help="overwrite files")
     p.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def _degradation(text: str) -> str:
+    from lightsr_train.degradation import parse
+
+    try:
+        parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _numbers(text: str) -> list[int]:
@@ -148,7 +182,13 @@ def main(argv: list[str] | None = None) -> int:
     arguments.argv = argv
     logging.basicConfig(format="lightsr-bench: %(message)s", level=logging.WARNING)
     try:
-        commands = {"device": _device, "quality": _quality, "export": _export, "compare": _compare}
+        commands = {
+            "device": _device,
+            "quality": _quality,
+            "export": _export,
+            "training": _training,
+            "compare": _compare,
+        }
         return commands[arguments.command](arguments)
     except LightsrError as error:
         if arguments.debug:
@@ -213,6 +253,30 @@ def _device(arguments: argparse.Namespace) -> int:
     if report.interrupted:
         raise KeyboardInterrupt
     return 3 if report.failed else 0
+
+
+def _training(arguments: argparse.Namespace) -> int:
+    from lightsr_bench import documents, learning
+
+    _check_targets(arguments.json, force=arguments.force)
+    goal = learning.Goal(
+        scale=arguments.scale,
+        modality=arguments.modality,
+        target_db=arguments.target,
+        max_seconds=arguments.max_seconds,
+        steps=arguments.steps,
+        validate_every=arguments.validate_every,
+        threads=arguments.threads,
+    )
+    report = learning.run(arguments.network or learning.DEFAULTS, arguments.data, goal, progress=_progress)
+    _progress("")
+    print(learning.text(report))
+    if arguments.json:
+        with files.new_file(arguments.json, overwrite=arguments.force) as file:
+            file.write(documents.dumps(learning.document(report, arguments.argv)))
+    if report.interrupted:
+        raise KeyboardInterrupt
+    return 3 if report.failures else 0
 
 
 def _emulate(arguments: argparse.Namespace, found: "Sequence[Network]") -> int:

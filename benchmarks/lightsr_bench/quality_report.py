@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lightsr_train import protocol
-from lightsr_train.degradation import DESCRIPTIONS, Degradation
+from lightsr_train.degradation import DESCRIPTIONS
 
 from lightsr_bench import documents
 from lightsr_bench.documents import DocumentError
@@ -46,7 +46,7 @@ class Report:
     Parameters
     ----------
     scale : int
-    degradation : {"bicubic", "area", "gaussian", "kspace", "jpeg"}
+    degradation : str
     networks : tuple of Network
     images : tuple of Measured
     scores : tuple of Score
@@ -57,7 +57,7 @@ class Report:
     """
 
     scale: int
-    degradation: Degradation
+    degradation: str
     networks: tuple[Network, ...]
     images: tuple[Measured, ...]
     scores: tuple[Score, ...]

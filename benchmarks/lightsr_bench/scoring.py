@@ -14,7 +14,7 @@ from lightsr.errors import ImageError, LightsrError
 from lightsr.image import Image
 from lightsr_train import protocol
 from lightsr_train.data import DataError, Origin, image_files, origin, read_manifest
-from lightsr_train.degradation import Degradation, crop_to_multiple, degrade
+from lightsr_train.degradation import crop_to_multiple, degrade
 from numpy.typing import NDArray
 
 from lightsr_bench.methods import Failure, Selection, reason
@@ -97,7 +97,7 @@ def measure(
     selection: Selection,
     *,
     scale: int,
-    degradation: Degradation = "bicubic",
+    degradation: str = "bicubic",
     limit: int | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Report:
@@ -109,7 +109,7 @@ def measure(
         Modality, source and patient come from a manifest, the file, or the folders' names.
     selection : Selection
     scale : int
-    degradation : {"bicubic", "area", "gaussian", "kspace", "jpeg"}
+    degradation : str
     limit : int, optional
         Measure only every n-th image, so that about this many remain.
     progress : callable
@@ -160,14 +160,14 @@ class _Run:
         folder: Path,
         selection: Selection,
         scale: int,
-        degradation: Degradation,
+        degradation: str,
         progress: Callable[[str], None],
     ) -> None:
         self.folder = folder
         self.methods = selection.methods
         self.network_paths = {network.name: network.path for network in selection.networks}
         self.scale = scale
-        self.degradation: Degradation = degradation
+        self.degradation: str = degradation
         self.progress = progress
         self.images: list[Measured] = []
         self.scores: list[Score] = []

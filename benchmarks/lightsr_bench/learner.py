@@ -1,0 +1,107 @@
+"""Trains one network in a process of its own and tells what that took; `learning` starts it.
+
+Reads a request, a JSON object, from standard input, and writes one line of JSON for every
+validation and one at the end.
+"""
+
+import dataclasses
+import json
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+PERIOD_S = 0.02
+"""Between two looks at the memory in use."""
+
+
+class AnonymousMemory:
+    """Watches the process's own memory; pages of the mapped training pictures are not counted."""
+
+    def __init__(self) -> None:
+        self.peak_mib = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(PERIOD_S):
+            self.peak_mib = max(self.peak_mib, resident_mib())
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+        self._thread.join()
+
+
+def resident_mib() -> float:
+    """Resident memory of this process that no file backs, MiB (Linux: RssAnon, proc(5))."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) / 1024
+    raise OSError("/proc/self/status: has no RssAnon")
+
+
+def tell(line: dict[str, Any]) -> None:
+    """A line for the process that started this one."""
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Train as the request on standard input says."""
+    request: dict[str, Any] = json.load(sys.stdin)
+    import torch
+    from lightsr_train import data, store
+    from lightsr_train.settings import from_preset
+    from lightsr_train.training import Progress, Trainer
+
+    torch.set_num_threads(request["threads"])
+    folders = tuple(Path(folder) for folder in request["data"])
+    config = from_preset(request["network"], request["scale"]).with_training(
+        steps=request["steps"], validate_every=request["validate_every"]
+    )
+    config = dataclasses.replace(config, stages=config.stages[-1:], data=folders)
+    if request["precision"]:
+        config = config.with_training(precision=request["precision"])
+    training = config.last.training
+    collection = store.collection(
+        Path(request["store"]),
+        folders,
+        config.last.network.scale,
+        min_side_px=training.patch_px,
+        degradations=list(training.degradations),
+    )
+    if request["modality"] not in {
+        pair.origin.modality or "image" for pair in data.hold_back(collection.pairs, 0.1)[1]
+    }:
+        tell({"error": f"no {request['modality']} image of a held-back patient; --modality names another"})
+        return 1
+    before = resident_mib()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(config, collection, Path(folder))
+        reached: list[float] = []
+
+        def report(progress: Progress) -> None:
+            if progress.gain_db:
+                line = {"step": progress.step, "seconds": trainer.seconds, "gain_db": progress.gain_db}
+                tell(line)
+                if not reached and progress.gain_db[request["modality"]] >= request["target_db"]:
+                    reached.append(trainer.seconds)
+
+        memory = AnonymousMemory()
+        trainer.train(report, lambda: bool(reached) or trainer.seconds > request["max_seconds"])
+        memory.close()
+    found = {
+        "steps": trainer.step,
+        "seconds": trainer.seconds,
+        "memory_mib": memory.peak_mib - before,
+        "reached_seconds": reached[0] if reached else None,
+    }
+    tell(found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

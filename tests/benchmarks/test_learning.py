@@ -1,0 +1,57 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lightsr import raster
+from lightsr_bench import cli, learning
+from lightsr_bench.documents import DocumentError
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bands and waves that bicubic interpolation blurs, of three patients."""
+    folder = tmp_path_factory.mktemp("images")
+    rows, columns = np.mgrid[:120, :120]
+    for patient in range(3):
+        picture = 2000 * (1 + np.sin(rows / (2 + patient)) * np.sign(np.cos(columns / 5)))
+        (folder / f"p{patient}").mkdir()
+        with (folder / f"p{patient}" / "0.png").open("wb") as file:
+            raster.write_png(picture.astype(np.uint16), file)
+    return folder
+
+
+def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "training.json"
+    arguments = ["training", "--data", str(images), "--network", "tiny", "--network", "espcn", "--modality", "image"]
+    arguments += ["--target", "0.2", "--validate-every", "20", "--max-seconds", "40", "--json", str(file)]
+    assert cli.main(arguments) == 0
+    found = json.loads(file.read_text())
+    tiny, espcn = found["networks"]
+    assert (tiny["name"], espcn["name"]) == ("tiny", "espcn")
+    assert 0 < tiny["reached_seconds"] < 40
+    assert tiny["steps"] % 20 == 0
+    assert tiny["gain_db"]["image"] >= 0.2
+    for row in (tiny, espcn):
+        assert row["steps_per_second"] > 1
+        assert 5 < row["memory_mib"] < 2000
+        assert row["parameters"] < 50_000
+    # 5x5 to 64, 3x3 to 32, 3x3 to 4 channels, for four output pixels
+    assert espcn["macs_per_px"] == pytest.approx((25 * 64 + 9 * 64 * 32 + 9 * 32 * 4) / 4, rel=0.01)
+    text = capsys.readouterr().out
+    assert "s to bicubic + 0.2 dB on image" in text
+    assert text.count("| tiny |") == 1
+
+
+def test_a_modality_without_held_back_patients_is_named(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(DocumentError, match="no MR image of a held-back patient; --modality names another"):
+        learning.measure("espcn", [images], learning.Goal(), tmp_path / "store", progress=lambda text: None)
+
+
+def test_what_fails_is_listed(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["training", "--data", str(images), "--network", "espcn"]) == 3
+    assert "espcn: no MR image of a held-back patient" in capsys.readouterr().out
+    assert cli.main(["training", "--data", str(images / "none"), "--network", "espcn"]) == 3
+    assert "espcn: " in capsys.readouterr().out
+    assert cli.main(["training", "--data", str(images), "--network", "huge"]) == 1
+    assert "--network huge: unknown" in capsys.readouterr().err
