@@ -28,6 +28,7 @@ format: $(DEV)/installed
 bench: $(DEV)/installed
 	$(DEV)/bin/lightsr-bench compare docs/results/*.json \
 	    --markdown docs/benchmarks.md --figure docs/benchmarks.png --force
+	$(DEV)/bin/lightsr-bench tables docs/experiments.md $(wildcard docs/results/experiments/*.json)
 
 clean:
 	rm -rf $(DEV) $(DEVICE) build dist demo

@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     _add_quality(commands)
     _add_export(commands)
     _add_training(commands)
+    _add_experiment(commands)
     _add_compare(commands)
     return p
 
@@ -148,6 +149,28 @@ def _add_training(commands: Any) -> None:
     _add_output(t)
 
 
+def _add_experiment(commands: Any) -> None:
+    x = commands.add_parser(
+        "experiment",
+        help="train variants of networks and compare them",
+        description="Train every variant that a TOML file names, export each, time all in turns, and measure their "
+        "quality. Finished variants in --out are not trained again; an interrupted one goes on.",
+    )
+    x.add_argument("config", type=Path, metavar="FILE.toml", help="see train/experiments")
+    x.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folders, one a variant")
+    x.add_argument("--eval", type=Path, required=True, metavar="DIR", help="folder of images to report on")
+    x.add_argument("--limit", type=positive, metavar="N", help="only about N of these images, spread evenly")
+    _add_output(x)
+    t = commands.add_parser(
+        "tables",
+        help="renew the tables of a page",
+        description="Put tables of results into a Markdown page, between <!-- table NAME --> and <!-- end -->.",
+    )
+    t.add_argument("page", type=Path, metavar="FILE.md")
+    t.add_argument("results", nargs="*", type=Path, metavar="FILE.json", help="of experiment and training --json")
+    t.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
 def _add_output(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", type=Path, metavar="FILE", help="results, to a file")
     p.add_argument("--force", action="store_true", help="overwrite files")
@@ -187,6 +210,8 @@ def main(argv: list[str] | None = None) -> int:
             "quality": _quality,
             "export": _export,
             "training": _training,
+            "experiment": _experiment,
+            "tables": _tables,
             "compare": _compare,
         }
         return commands[arguments.command](arguments)
@@ -270,13 +295,38 @@ def _training(arguments: argparse.Namespace) -> int:
     )
     report = learning.run(arguments.network or learning.DEFAULTS, arguments.data, goal, progress=_progress)
     _progress("")
-    print(learning.text(report))
+    content = learning.document(report, arguments.argv)
+    print(learning.text(content))
     if arguments.json:
         with files.new_file(arguments.json, overwrite=arguments.force) as file:
-            file.write(documents.dumps(learning.document(report, arguments.argv)))
+            file.write(documents.dumps(content))
     if report.interrupted:
         raise KeyboardInterrupt
     return 3 if report.failures else 0
+
+
+def _experiment(arguments: argparse.Namespace) -> int:
+    from lightsr_bench import documents, experiment
+
+    _check_targets(arguments.json, force=arguments.force)
+    found = experiment.read(arguments.config)
+    content = experiment.run(
+        found, arguments.out, arguments.eval, arguments.argv, limit=arguments.limit, progress=_progress
+    )
+    _progress("")
+    print(experiment.text(content))
+    if arguments.json:
+        with files.new_file(arguments.json, overwrite=arguments.force) as file:
+            file.write(documents.dumps(content))
+    return 0
+
+
+def _tables(arguments: argparse.Namespace) -> int:
+    from lightsr_bench import tables
+
+    changed = tables.renew(arguments.page, arguments.results)
+    print(f"{arguments.page}: {len(changed)} tables: {', '.join(changed)}")
+    return 0
 
 
 def _emulate(arguments: argparse.Namespace, found: "Sequence[Network]") -> int:

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from lightsr import __version__
 from lightsr.errors import LightsrError
 
-Kind = Literal["device", "quality", "emulation", "export", "training"]
+Kind = Literal["device", "quality", "emulation", "export", "training", "experiment"]
 
-FORMATS: dict[str, int] = {"device": 1, "quality": 1, "emulation": 1, "export": 1, "training": 1}
+FORMATS: dict[str, int] = {"device": 1, "quality": 1, "emulation": 1, "export": 1, "training": 1, "experiment": 1}
 """Kinds of results, and the version that this lightsr writes and compares."""
 
 FOLDER_VARIABLES = ("LIGHTSR_DATA", "LIGHTSR_PEERS")

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -212,12 +212,12 @@ def document(report: Report, arguments: Sequence[str]) -> dict[str, Any]:
     return start | {key: documents.rounded(value) for key, value in content.items()}
 
 
-def text(report: Report) -> str:
-    """The table of a run, in Markdown."""
-    goal = report.goal
+def text(content: Mapping[str, Any]) -> str:
+    """The table of a result file, in Markdown."""
+    goal = Goal(**content["protocol"])
     head = (
-        f"x{goal.scale}, {goal.threads} thread(s) of {report.processor}; learning rates end at {goal.steps:,} steps; "
-        f"held-back patients are looked at every {goal.validate_every} steps, at most {goal.max_seconds:g} s"
+        f"x{goal.scale}, {goal.threads} thread(s) of {content['processor']}; learning rates end at {goal.steps:,} "
+        f"steps; held-back patients are looked at every {goal.validate_every} steps, at most {goal.max_seconds:g} s"
     )
     columns = (
         "network",
@@ -230,11 +230,11 @@ def text(report: Report) -> str:
         "steps",
     )
     lines = [f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 1)]
-    for row in report.rows:
+    for row in (Row(**entry) for entry in content["networks"]):
         reached = f"{row.reached_seconds:.0f}" if row.reached_seconds is not None else "not reached"
         lines.append(
             f"| {row.name} | {row.parameters:,} | {row.macs_per_px:,.0f} | {row.learning_rate:g} | "
             f"{row.steps_per_second:.1f} | {row.memory_mib:.0f} | {reached} | {row.steps:,} |"
         )
-    failures = [f"{name}: {reason}" for name, reason in report.failures.items()]
+    failures = [f"{name}: {reason}" for name, reason in content["failures"].items()]
     return "\n".join([head, "", *lines, *([""] if failures else []), *failures])

@@ -244,6 +244,17 @@ def from_file(path: Path) -> RunConfig:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not a TOML file: {error}") from error
+    return from_content(content, path)
+
+
+def from_content(content: dict[str, Any], path: Path) -> RunConfig:
+    """Run described by what a TOML file holds; `path` is that file, for messages and for files beside it.
+
+    Raises
+    ------
+    SettingsError
+        As `from_file`.
+    """
     unknown = set(content) - {"name", "family", "data", "init", "network", "training", "stage"}
     if unknown:
         raise SettingsError(f"{path}: unknown keys {', '.join(sorted(unknown))}")

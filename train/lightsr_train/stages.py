@@ -44,6 +44,7 @@ def train(
     run: Path,
     *,
     initial: Checkpoint | None = None,
+    images: Path | None = None,
     resume: bool = False,
     processes: Processes | None = None,
     begin: Callable[[Trainer, Collection], None] = lambda trainer, collection: None,
@@ -59,6 +60,9 @@ def train(
         Run folder.
     initial : Checkpoint, optional
         Network that the first stage starts from.
+    images : Path, optional
+        Folder that keeps the training pictures, for runs that share them; by default the
+        run folder has one of its own while it is not finished.
     resume : bool
     processes : Processes, optional
         This process alone by default.
@@ -89,16 +93,17 @@ def train(
         stage = config.stages[number]
         if initial is not None:
             check_start(initial, config.family, stage)
-        fresh, new = not (run / STORE_FOLDER).exists(), not run.exists()
+        place = images or run / STORE_FOLDER
+        fresh, new = not place.exists(), not run.exists()
         try:
-            collection = _images(config, stage, run, processes)
+            collection = _images(config, stage, place, processes)
             trainer = Trainer(config, collection, run, stage=stage, initial=initial, processes=processes)
             if state is not None:
                 trainer.resume(state)
                 state = None
         except BaseException:  # nothing has begun: leave the folder as it was
             if fresh and processes.first:
-                store.remove(run / STORE_FOLDER)
+                store.remove(place)
                 if new and run.is_dir():
                     run.rmdir()
             raise
@@ -111,8 +116,8 @@ def train(
             checkpoint.save(initial, stage_file(run, stage))
         number += 1
         if number == len(config.stages):
-            if processes.first:
-                store.remove(run / STORE_FOLDER)
+            if processes.first and images is None:
+                store.remove(place)
             return trainer
 
 
@@ -129,12 +134,12 @@ def _position(config: RunConfig, state: dict[str, Any] | None, path: Path) -> in
     return names.index(name)
 
 
-def _images(config: RunConfig, stage: Stage, run: Path, processes: Processes) -> Collection:
+def _images(config: RunConfig, stage: Stage, place: Path, processes: Processes) -> Collection:
     """Pictures of a stage; the first process reads them, the others map what it wrote."""
 
     def collection() -> Collection:
         return store.collection(
-            run / STORE_FOLDER,
+            place,
             config.data,
             stage.network.scale,
             min_side_px=stage.training.patch_px,

@@ -1,0 +1,302 @@
+"""Variants of networks and of their training, trained alike and compared: `lightsr-bench experiment`."""
+
+import json
+import os
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from lightsr import processor
+from lightsr.card import check_name
+from lightsr.errors import LightsrError
+from lightsr_export import export, profile
+from lightsr_export.report import versions
+from lightsr_train import checkpoint, settings, stages, store
+from lightsr_train.settings import RunConfig
+from lightsr_train.training import LOG_FILE, STATE_FILE
+
+from lightsr_bench import device, documents, forms, methods, quality, scoring
+
+SIDE_PX = 256
+"""Side of the picture that is timed, low-resolution pixels."""
+
+ROUNDS = 12
+"""Timed runs of each network."""
+
+
+class ExperimentError(LightsrError):
+    """An experiment that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One network and the way it is trained.
+
+    Parameters
+    ----------
+    name : str
+    note : str
+        What is different about it.
+    config : RunConfig
+    """
+
+    name: str
+    note: str
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is compared.
+
+    Parameters
+    ----------
+    title : str
+    variants : tuple of Variant
+        All of one scale.
+    """
+
+    title: str
+    variants: tuple[Variant, ...]
+
+    @property
+    def scale(self) -> int:
+        """Of every variant."""
+        return self.variants[0].config.last.network.scale
+
+
+def read(path: Path) -> Experiment:
+    """The experiment that a TOML file describes.
+
+    ``[common]`` is a configuration of lightsr-train; every ``[[variant]]`` has a ``name``, a
+    ``note``, and what differs from it.
+
+    Raises
+    ------
+    ExperimentError, SettingsError
+        Missing or malformed; a setting that is unknown or out of range.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ExperimentError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path}: not a TOML file: {error}") from error
+    unknown = set(content) - {"title", "common", "variant"}
+    tables = content.get("variant", [])
+    if unknown or not isinstance(tables, list) or not tables:
+        raise ExperimentError(f"{path}: title, a table [common] and tables [[variant]] are needed, and nothing else")
+    variants = []
+    for table in tables:
+        own = dict(table)
+        name, note = str(own.get("name", "")), str(own.pop("note", ""))
+        check_name(name)
+        variants.append(Variant(name, note, settings.from_content(_merged(content.get("common", {}), own), path)))
+    names = [variant.name for variant in variants]
+    if len(set(names)) < len(names):
+        raise ExperimentError(f"{path}: two variants have one name ({', '.join(names)}); give each its own")
+    if len({variant.config.last.network.scale for variant in variants}) > 1:
+        raise ExperimentError(f"{path}: its variants have several scales; one experiment has one")
+    return Experiment(str(content.get("title", path.stem)), tuple(variants))
+
+
+def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables within tables are merged; everything else of `own` replaces that of `common`.
+
+    A variant of another family takes no dimensions from `common` but the scale.
+    """
+    result = dict(common)
+    if own.get("family", common.get("family")) != common.get("family"):
+        network = common.get("network", {})
+        result["network"] = {key: network[key] for key in ("scale",) if key in network}
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict) and key != "degradations"
+        result[key] = _merged(result[key], value) if both else value
+    return result
+
+
+def run(
+    experiment: Experiment,
+    out: Path,
+    folder: Path,
+    arguments: Sequence[str],
+    *,
+    limit: int | None = None,
+    progress: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train what is not trained yet, then time and measure everything.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    out : Path
+        Gets a run folder for every variant.
+    folder : Path
+        Images to report on.
+    arguments : sequence of str
+        Of the command line.
+    limit : int, optional
+        Measure only about so many images.
+    progress : callable
+        Told what is being done.
+
+    Returns
+    -------
+    dict
+        The result file's content.
+    """
+    rows = []
+    models: dict[str, onnx.ModelProto] = {}
+    paths: dict[str, Path] = {}
+    for variant in experiment.variants:
+        run_folder = out / variant.name
+        _train(variant, run_folder, out / "images", progress)
+        progress(f"exporting {variant.name}")
+        exported = run_folder / "exported"
+        export.export(run_folder, exported, export.Options(int8=False, overwrite=True), tell=progress)
+        trained = checkpoint.load(run_folder)
+        found = forms.of(trained.network())
+        models |= {f"{variant.name}/{form}": model for form, model in found.models.items() if form != "naive"}
+        (paths[variant.name],) = exported.glob("*-fp32.onnx")
+        rows.append(_row(variant, trained, found.fp32, run_folder))
+    store.remove(out / "images")
+    progress("timing all in turns")
+    others = device.Bystanders()
+    lr = np.random.default_rng(0).random((1, 1, SIDE_PX, SIDE_PX), dtype=np.float32)
+    timed = profile.paired_latency(models, lr, rounds=ROUNDS)
+    load = others.cpus()
+    for row in rows:
+        for form in ("fp32", "int8"):
+            key = f"{row['name']}/{form}"
+            row[f"{form}_ms"] = timed.minimum_ms.get(key)
+            row[f"{form}_median_ms"] = timed.median_ms.get(key)
+    measured = _quality(experiment, paths, folder, limit, progress)
+    for row in rows:
+        row["quality"] = measured.get(f"{row['name']}-x{experiment.scale}-fp32", [])
+    content = {
+        "title": experiment.title,
+        "protocol": {"scale": experiment.scale, "side_px": SIDE_PX, "rounds": ROUNDS, "threads": 1, "limit": limit},
+        "processor": processor.describe().label,
+        "versions": versions(),
+        "other_load_cpus": load,
+        "interpolation": {name: measured[name] for name in methods.interpolations(experiment.scale)},
+        "variants": rows,
+    }
+    start = documents.new("experiment", arguments, interrupted=False)
+    return start | {key: documents.rounded(value) for key, value in content.items()}
+
+
+def _train(variant: Variant, folder: Path, images: Path, progress: Callable[[str], None]) -> None:
+    state = folder / STATE_FILE
+    last = variant.config.last
+    if state.exists() and stages.stage_file(folder, last).exists():
+        made = checkpoint.load(folder).provenance
+        if made["step"] == last.training.steps and made["stage"] == last.name:
+            return
+    stages.train(
+        variant.config,
+        folder,
+        images=images,
+        resume=state.exists(),
+        report=lambda p: progress(f"training {variant.name}: {p.stage}, step {p.step:,} of {p.steps:,}"),
+    )
+
+
+def _row(variant: Variant, trained: checkpoint.Checkpoint, fp32: onnx.ModelProto, folder: Path) -> dict[str, Any]:
+    lr = np.zeros((1, 1, SIDE_PX, SIDE_PX), np.float32)
+    lines = [json.loads(line) for line in (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()]
+    seconds = {line["stage"]: line["seconds"] for line in lines}
+    return {
+        "name": variant.name,
+        "note": variant.note,
+        "family": trained.family,
+        "dimensions": trained.dimensions,
+        "parameters": profile.parameters(fp32),
+        "macs_per_px": sum(profile.multiply_adds(fp32, lr).values()) / (trained.dimensions["scale"] ** 2 * lr.size),
+        "steps": sum(stage.training.steps for stage in variant.config.stages),
+        "seconds": sum(seconds.values()),
+        "held_back_gain_db": trained.provenance["held_back_gain_db"],
+        "curve": [
+            {"stage": line["stage"], "step": line["step"], "seconds": line["seconds"], "gain_db": line["gain_db"]}
+            for line in lines
+            if "gain_db" in line
+        ],
+    }
+
+
+def _quality(
+    experiment: Experiment, paths: Mapping[str, Path], folder: Path, limit: int | None, progress: Callable[[str], None]
+) -> dict[str, list[dict[str, Any]]]:
+    """PSNR, SSIM and gain by data range, of every method by its name."""
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    selection = methods.select([str(path) for path in paths.values()], scale=experiment.scale, threads=threads)
+    report = scoring.measure(folder, selection, scale=experiment.scale, limit=limit, progress=progress)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for summary in quality.summarise(report.scores):
+        found.setdefault(summary.method, []).append(
+            {
+                "range": summary.group,
+                "images": summary.images,
+                "psnr_db": summary.psnr_db,
+                "ssim": summary.ssim,
+                "gain_db": summary.gain_db,
+                "worst_db": summary.worst_gain_db,
+            }
+        )
+    return found
+
+
+def on_front(rows: Sequence[Mapping[str, Any]], latency: str) -> set[str]:
+    """Names of the variants that no other one beats: as fast and as good in every range, and better somewhere."""
+
+    def key(row: Mapping[str, Any]) -> list[float] | None:
+        if row.get(latency) is None or not row["quality"]:
+            return None
+        return [-row[latency], *(entry["psnr_db"] for entry in row["quality"])]
+
+    keys = {row["name"]: key(row) for row in rows}
+    found = set()
+    for name, own in keys.items():
+        if own is not None and not any(
+            other is not None and other != own and all(b >= a for a, b in zip(own, other, strict=True))
+            for other in keys.values()
+        ):
+            found.add(name)
+    return found
+
+
+def text(content: Mapping[str, Any]) -> str:
+    """The table of a result file, in Markdown."""
+    facts, rows = content["protocol"], content["variants"]
+    fronts = {latency: on_front(rows, latency) for latency in ("fp32_ms", "int8_ms")}
+    ranges = [entry["range"] for entry in content["interpolation"]["bicubic"]]
+    head = ["network", "", "parameters", "MAC per output px", "steps", "train s", "fp32 ms", "int8 ms"]
+    head += [f"{name} dB" for name in ranges] + [f"{name} SSIM" for name in ranges]
+    lines = [f"| {' | '.join(head)} |", "| --- | --- |" + " ---: |" * (len(head) - 2)]
+    for name, entries in content["interpolation"].items():
+        cells = [name, "interpolation", "", "", "", "", "", "", *_scores(entries)]
+        lines.append(f"| {' | '.join(cells)} |")
+    for row in rows:
+        times = [_time(row[latency], row["name"] in fronts[latency]) for latency in ("fp32_ms", "int8_ms")]
+        cells = [row["name"], row["note"], f"{row['parameters']:,}", f"{row['macs_per_px']:,.0f}"]
+        cells += [f"{row['steps']:,}", f"{row['seconds']:,.0f}", *times, *_scores(row["quality"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    images = ", ".join(f"{entry['range']} {entry['images']}" for entry in content["interpolation"]["bicubic"])
+    note = (
+        f"x{facts['scale']}, antialiased bicubic reduction, whole images by the protocol of the benchmarks (images: "
+        f"{images}); {facts['side_px']}x{facts['side_px']} input, minimum of {facts['rounds']} runs of all in turns, "
+        f"one thread of {content['processor']}; * no other variant is as fast and as good in every range"
+    )
+    return "\n".join([f"`{content['command']}`", "", *lines, "", note])
+
+
+def _scores(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [f"{entry['psnr_db']:.2f}" for entry in entries] + [f"{entry['ssim']:.4f}" for entry in entries]
+
+
+def _time(value: float | None, front: bool) -> str:
+    return "" if value is None else f"{value:.1f}{' *' if front else ''}"

@@ -1,0 +1,131 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lightsr import raster
+from lightsr_bench import cli, experiment, tables
+from lightsr_bench.documents import DocumentError
+from lightsr_bench.experiment import ExperimentError
+from lightsr_train.settings import SettingsError
+
+SMALL = """
+title = "little"
+[common]
+data = ["{images}"]
+[common.network]
+scale = 2
+channels = 16
+growth = 16
+layers = 1
+blocks = 1
+[common.training]
+steps = 4
+batch = 2
+patch_px = 16
+margin_px = 2
+validate_every = 2
+[[variant]]
+name = "dense"
+[[variant]]
+name = "one-shot"
+note = "gathers once"
+network = {{ wiring = "one-shot", expansion = 0 }}
+training = {{ steps = 6 }}
+[[variant]]
+name = "espcn"
+family = "espcn"
+"""
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    rows, columns = np.mgrid[:96, :96]
+    for patient in range(3):
+        (folder / f"p{patient}").mkdir(parents=True)
+        picture = 2000 * (1 + np.sin(rows / (2 + patient)) * np.sign(np.cos(columns / 5)))
+        with (folder / f"p{patient}" / "0.png").open("wb") as file:
+            raster.write_png(picture.astype(np.uint16), file)
+    return folder
+
+
+def test_the_commands(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, result, page = tmp_path / "little.toml", tmp_path / "little.json", tmp_path / "page.md"
+    config.write_text(SMALL.format(images=images))
+    arguments = ["experiment", str(config), "--out", str(tmp_path / "runs"), "--eval", str(images)]
+    assert cli.main([*arguments, "--json", str(result)]) == 0
+    first = json.loads(result.read_text())
+    assert [row["name"] for row in first["variants"]] == ["dense", "one-shot", "espcn"]
+    assert [row["steps"] for row in first["variants"]] == [4, 6, 4]
+    assert [point["step"] for point in first["variants"][1]["curve"]] == [2, 4, 6]
+    for row in first["variants"]:
+        assert row["quality"][0]["images"] == 3
+        assert 0 < row["fp32_ms"] <= row["fp32_median_ms"]
+        assert (row["int8_ms"] is None) == (row["name"] == "espcn")
+    before = (tmp_path / "runs" / "dense" / "model.pt").stat().st_mtime_ns
+    capsys.readouterr()
+    assert cli.main([*arguments, "--json", str(result), "--force"]) == 0
+    assert (tmp_path / "runs" / "dense" / "model.pt").stat().st_mtime_ns == before
+    again = json.loads(result.read_text())
+    assert [row["quality"] for row in again["variants"]] == [row["quality"] for row in first["variants"]]
+    page.write_text("words\n<!-- table little -->\nold\n<!-- end -->\nmore words\n")
+    assert cli.main(["tables", str(page), str(result)]) == 0
+    text = page.read_text()
+    assert text.startswith("words\n")
+    assert text.endswith("<!-- end -->\nmore words\n")
+    assert "old" not in text
+    assert "| one-shot | gathers once |" in text
+    assert tables.renewed(text, [result])[0] == text
+
+
+def test_the_front() -> None:
+    def row(name: str, ms: float | None, *psnr_db: float) -> dict[str, object]:
+        return {"name": name, "fp32_ms": ms, "quality": [{"psnr_db": value} for value in psnr_db]}
+
+    rows = [row("fast", 1, 30, 30), row("good", 9, 40, 40), row("beaten", 9, 39, 40), row("mixed", 5, 20, 50)]
+    assert experiment.on_front([*rows, row("none", None, 50, 50)], "fp32_ms") == {"fast", "good", "mixed"}
+
+
+def test_places_and_files_must_match(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"kind": "quality", "format": 1}))
+    with pytest.raises(DocumentError, match="the page has places for b"):
+        tables.renewed("<!-- table b -->\n<!-- end -->", [])
+    with pytest.raises(DocumentError, match=r"a\.json"):
+        tables.renewed("", [tmp_path / "a.json"])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (('title = "little"', 'colour = "red"'), ExperimentError, "and nothing else"),
+        (('name = "one-shot"', 'name = "dense"'), ExperimentError, "two variants have one name"),
+        (("expansion = 0", "scale = 3"), ExperimentError, "several scales"),
+        (("steps = 6", "step = 6"), SettingsError, "has no setting 'step'"),
+        (('family = "espcn"', 'family = "gan"'), SettingsError, "family 'gan'"),
+        (("[common]", "[common"), ExperimentError, "not a TOML file"),
+    ],
+)
+def test_wrong_experiments(change: tuple[str, str], error: type[Exception], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(SMALL.format(images="x").replace(*change))
+    with pytest.raises(error, match=message) as caught:
+        experiment.read(path)
+    assert "wrong.toml" in str(caught.value)
+
+
+def test_the_experiments_of_the_project_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIGHTSR_DATA", "/x")
+    paths = sorted((Path(__file__).parents[2] / "train" / "experiments").glob("*.toml"))
+    assert len(paths) >= 5
+    for path in paths:
+        found = experiment.read(path)
+        assert found.scale == int(path.stem[-1])
+        assert f"--json docs/results/experiments/{path.stem}.json" in path.read_text()
+
+
+def test_the_page_of_experiments_has_these_results() -> None:
+    """Renew it with `make bench`."""
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "experiments.md").read_text()
+    assert tables.renewed(page, sorted((docs / "results" / "experiments").glob("*.json")))[0] == page
