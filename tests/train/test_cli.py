@@ -154,3 +154,27 @@ def _resumed(command: list[str]) -> str:
                 process.kill()
                 return line
     return ""
+
+
+def test_several_stages_and_a_released_model_to_start_from(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    staged = SMALL.replace("steps = 100000", "steps = 2") + "degradations = { bicubic = 1.0 }\n[[stage]]\nscale = 2\n"
+    staged = staged.replace("[network]", "[network]\nscale = 4\nstage_channels = 4")
+    (tmp_path / "c.toml").write_text(staged.replace("patch_px = 16", "patch_px = 12") + '[[stage]]\ndual = "scales"\n')
+    run = tmp_path / "run"
+    assert main(["--config", str(tmp_path / "c.toml"), "--data", str(images), "--out", str(run)]) == 0
+    told = capsys.readouterr().err
+    assert "stage x2" in told
+    assert "stage x4" in told
+    assert checkpoint.load(run).dimensions["scale"] == 4
+    tuned = ["--data", str(images), "--network", "base", "--init", "base", "--steps", "2", "--patch", "16"]
+    assert main([*tuned, "--out", str(tmp_path / "tuned")]) == 0
+    found = checkpoint.load(tmp_path / "tuned")
+    assert found.provenance["init"] == "base"
+    released = checkpoint.load(Path(__file__).parents[2] / "train" / "checkpoints" / "base-x2.pt")
+    moved = found.weights["stem.raw"] - released.weights["stem.raw"]
+    assert 0 < moved.abs().max() < 0.05
+    assert "released are base-x2" in complain(
+        capsys, ["--data", str(images), "--init", "huge", *tuned[-2:], "--out", "x"]
+    )

@@ -13,7 +13,9 @@ from lightsr_train.dense import NetworkConfig
 from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig
 
 NETWORK = NetworkConfig(channels=16, layers=1, blocks=1)
-TRAINING = TrainingConfig(steps=12, batch=2, patch_px=16, warmup=2, validate_every=4, margin_px=2)
+TRAINING = TrainingConfig(
+    steps=12, batch=2, patch_px=16, warmup=2, validate_every=4, margin_px=2, degradations={"bicubic": 1.0}
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> data.Collection:
     return data.load([folder], 2, min_side_px=16)
 
 
-YOUNGER = {**dataclasses.asdict(TrainingConfig()), "hard_share": {}}
+YOUNGER = {**dataclasses.asdict(TrainingConfig()), "hard_share": {}, "degradations": {"bicubic": 1.0}}
 """What settings that a checkpoint is older than were when it was made."""
 
 
