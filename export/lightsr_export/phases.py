@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from lightsr.resample import downsampling_start, downsampling_taps, interpolation_phases
-from lightsr_train.dense import SKIP_KERNEL_PX
+from lightsr_train.dimensions import SKIP_KERNEL_PX
 from numpy.typing import NDArray
 from torch import Tensor, nn
 

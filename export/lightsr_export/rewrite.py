@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from lightsr_train.branches import BranchedConvolution
-from lightsr_train.dense import LightDense, PolyphaseSkip, StagedDeconvolution, ZeroSumStem
+from lightsr_train.dense import LightDense
+from lightsr_train.picture import PolyphaseSkip, ZeroSumStem
+from lightsr_train.upsampling import StagedDeconvolution
 from torch import Tensor, nn
 
 from lightsr_export.phases import FixedConvolution, PhaseConsistency, of_input, on_coarser_grid

@@ -20,7 +20,8 @@ from lightsr_export import graph, profile, quantise
 from lightsr_export.errors import ExportError
 from lightsr_train import checkpoint
 from lightsr_train.contract import Network
-from lightsr_train.dense import LightDense, NetworkConfig
+from lightsr_train.dense import LightDense
+from lightsr_train.dimensions import NetworkConfig
 from lightsr_train.networks import build, dimensions
 
 SIDE_PX = 32

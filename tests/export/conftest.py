@@ -13,9 +13,11 @@ from lightsr import raster
 from lightsr_export import graph, rewrite
 from lightsr_train import checkpoint, data
 from lightsr_train.contract import Network
-from lightsr_train.dense import LightDense, NetworkConfig, StagedDeconvolution
+from lightsr_train.dense import LightDense
+from lightsr_train.dimensions import NetworkConfig
 from lightsr_train.networks import NETWORKS, build, dimensions
 from lightsr_train.settings import TrainingConfig
+from lightsr_train.upsampling import StagedDeconvolution
 
 SMALL: dict[str, Any] = {"channels": 16, "growth": 16, "layers": 2, "blocks": 2, "stage_channels": 4}
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightsr_export import phases
-from lightsr_train.dense import ConsistencyStep, PolyphaseSkip
+from lightsr_train.picture import ConsistencyStep, PolyphaseSkip
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])

@@ -5,7 +5,9 @@ import pytest
 import torch
 from lightsr_export import rewrite
 from lightsr_export.rewrite import PASSES, Pass, SubpixelConvolution, rewritten
-from lightsr_train.dense import LightDense, StagedDeconvolution, Wiring
+from lightsr_train.dense import LightDense
+from lightsr_train.dimensions import Wiring
+from lightsr_train.upsampling import StagedDeconvolution
 from torch import nn
 
 from .conftest import BASELINES, a_baseline, a_network

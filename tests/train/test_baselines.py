@@ -10,9 +10,9 @@ from lightsr.resample import interpolate
 from lightsr.upscaler import IntensityMap
 from lightsr_train import checkpoint, data, settings, training
 from lightsr_train.baselines import SRCNN, deconvolution, deconvolution_reach
+from lightsr_train.blocks import DenseLayer
 from lightsr_train.branches import BranchedConvolution
 from lightsr_train.contract import SCALES, Network, ScaleConfig
-from lightsr_train.dense import DenseLayer
 from lightsr_train.networks import NETWORKS, PRESETS, build, dimensions
 from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig
 

@@ -2,8 +2,10 @@ import dataclasses
 
 import pytest
 import torch
+from lightsr_train.blocks import DenseLayer
 from lightsr_train.branches import BranchedConvolution
-from lightsr_train.dense import DenseLayer, LightDense, NetworkConfig
+from lightsr_train.dense import LightDense
+from lightsr_train.dimensions import NetworkConfig
 from torch import Tensor
 
 BRANCHES = ("plain", "expand", "project", "point")

@@ -5,14 +5,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightsr_train.dense import (
-    ConsistencyStep,
-    LightDense,
-    NetworkConfig,
-    StagedDeconvolution,
-    bicubic_phase_filters,
-)
+from lightsr_train.dense import LightDense
+from lightsr_train.dimensions import NetworkConfig
 from lightsr_train.networks import PRESETS, build, dimensions, parameter_count
+from lightsr_train.picture import ConsistencyStep, bicubic_phase_filters
+from lightsr_train.upsampling import StagedDeconvolution
 from torch import nn
 
 SMALL = NetworkConfig(channels=16, layers=2, blocks=2)

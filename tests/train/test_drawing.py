@@ -3,7 +3,8 @@ from xml.etree import ElementTree
 
 import pytest
 from lightsr_train import drawing
-from lightsr_train.dense import LightDense, NetworkConfig
+from lightsr_train.dense import LightDense
+from lightsr_train.dimensions import NetworkConfig
 
 
 def texts(svg: str) -> list[str]:

@@ -5,7 +5,8 @@ import torch
 from lightsr.resample import downsample
 from lightsr_train.baselines import ESPCN
 from lightsr_train.contract import ScaleConfig
-from lightsr_train.dense import LightDense, NetworkConfig
+from lightsr_train.dense import LightDense
+from lightsr_train.dimensions import NetworkConfig
 from lightsr_train.objective import CHARBONNIER_EPSILON, Objective, Reduction, penalty, warm_start
 from lightsr_train.settings import Loss, SettingsError, TrainingConfig
 

@@ -13,7 +13,7 @@ import torch
 from lightsr import raster
 from lightsr.errors import LightsrError
 from lightsr_train import checkpoint, released, stages, store
-from lightsr_train.dense import NetworkConfig
+from lightsr_train.dimensions import NetworkConfig
 from lightsr_train.networks import PRESETS
 from lightsr_train.processes import Processes
 from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig, from_preset

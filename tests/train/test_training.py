@@ -9,7 +9,7 @@ from lightsr import raster
 from lightsr.errors import LightsrError, OutputError
 from lightsr_train import checkpoint, data, settings, stages, training, validation
 from lightsr_train.contract import Network, ScaleConfig
-from lightsr_train.dense import NetworkConfig
+from lightsr_train.dimensions import NetworkConfig
 from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig
 
 NETWORK = NetworkConfig(channels=16, layers=1, blocks=1)

@@ -15,7 +15,8 @@ from lightsr.card import Intensity
 from torch import Tensor, nn
 
 from lightsr_train.contract import Network, ScaleConfig, stages
-from lightsr_train.dense import SKIP_KERNEL_PX, bicubic_phase_filters
+from lightsr_train.dimensions import SKIP_KERNEL_PX
+from lightsr_train.picture import bicubic_phase_filters
 
 HEAD_KERNEL_PX = 5
 """Side of the first convolution of FSRCNN and ESPCN, low-resolution pixels."""

@@ -12,9 +12,12 @@ from lightsr import files
 from lightsr.errors import LightsrError
 from torch import Tensor, nn
 
-from lightsr_train.dense import DenseBlock, DenseLayer, LightDense, StagedDeconvolution, ZeroSumStem
+from lightsr_train.blocks import DenseBlock, DenseLayer
+from lightsr_train.dense import LightDense
 from lightsr_train.networks import build
+from lightsr_train.picture import ZeroSumStem
 from lightsr_train.settings import from_preset
+from lightsr_train.upsampling import StagedDeconvolution
 
 SIDE_PX = 16
 """Side of the picture that is sent through the network to learn its shapes, low-resolution pixels."""

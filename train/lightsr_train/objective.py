@@ -17,8 +17,10 @@ from lightsr.resample import downsampling_start, downsampling_taps
 from torch import Tensor, nn
 
 from lightsr_train.contract import Network
-from lightsr_train.dense import ConsistencyStep, LightDense, PolyphaseSkip, StagedDeconvolution, with_skip
+from lightsr_train.dense import LightDense
+from lightsr_train.picture import ConsistencyStep, PolyphaseSkip, with_skip
 from lightsr_train.settings import Dual, Loss, SettingsError, TrainingConfig
+from lightsr_train.upsampling import StagedDeconvolution
 
 CHARBONNIER_EPSILON = 0.01
 """Where the Charbonnier penalty turns from square to absolute, in bicubic errors of the image: our choice."""
