@@ -4,7 +4,7 @@ import json
 import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,21 +87,29 @@ def read(path: Path) -> Experiment:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ExperimentError(f"{path}: not a TOML file: {error}") from error
     unknown = set(content) - {"title", "common", "variant"}
-    tables = content.get("variant", [])
-    if unknown or not isinstance(tables, list) or not tables:
+    tables, common = content.get("variant", []), content.get("common", {})
+    proper = isinstance(common, dict) and isinstance(tables, list) and all(isinstance(table, dict) for table in tables)
+    if unknown or not proper or not tables:
         raise ExperimentError(f"{path}: title, a table [common] and tables [[variant]] are needed, and nothing else")
     variants = []
     for table in tables:
         own = dict(table)
         name, note = str(own.get("name", "")), str(own.pop("note", ""))
         check_name(name)
-        variants.append(Variant(name, note, settings.from_content(_merged(content.get("common", {}), own), path)))
+        config = settings.from_content(_merged(common, own), path)
+        if not config.data:
+            raise ExperimentError(f'{path}: {name} names no data; add data = ["DIR"] to [common]')
+        variants.append(Variant(name, note, config))
     names = [variant.name for variant in variants]
     if len(set(names)) < len(names):
         raise ExperimentError(f"{path}: two variants have one name ({', '.join(names)}); give each its own")
     if len({variant.config.last.network.scale for variant in variants}) > 1:
         raise ExperimentError(f"{path}: its variants have several scales; one experiment has one")
     return Experiment(str(content.get("title", path.stem)), tuple(variants))
+
+
+WHOLE = frozenset({"degradations", "hard_share"})
+"""Tables that are one value: a variant's replaces the common one."""
 
 
 def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,7 +122,7 @@ def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
         network = common.get("network", {})
         result["network"] = {key: network[key] for key in ("scale",) if key in network}
     for key, value in own.items():
-        both = isinstance(value, dict) and isinstance(result.get(key), dict) and key != "degradations"
+        both = isinstance(value, dict) and isinstance(result.get(key), dict) and key not in WHOLE
         result[key] = _merged(result[key], value) if both else value
     return result
 
@@ -154,7 +162,7 @@ def run(
     paths: dict[str, Path] = {}
     for variant in experiment.variants:
         run_folder = out / variant.name
-        _train(variant, run_folder, out / "images", progress)
+        _train(variant, run_folder, out / stages.STORE_FOLDER, progress)
         progress(f"exporting {variant.name}")
         exported = run_folder / "exported"
         export.export(run_folder, exported, export.Options(int8=False, overwrite=True), tell=progress)
@@ -163,7 +171,7 @@ def run(
         models |= {f"{variant.name}/{form}": model for form, model in found.models.items() if form != "naive"}
         (paths[variant.name],) = exported.glob("*-fp32.onnx")
         rows.append(_row(variant, trained, found.fp32, run_folder))
-    store.remove(out / "images")
+    store.remove(out / stages.STORE_FOLDER)
     progress("timing all in turns")
     others = device.Bystanders()
     lr = np.random.default_rng(0).random((1, 1, SIDE_PX, SIDE_PX), dtype=np.float32)
@@ -194,9 +202,11 @@ def _train(variant: Variant, folder: Path, images: Path, progress: Callable[[str
     state = folder / STATE_FILE
     last = variant.config.last
     if state.exists() and stages.stage_file(folder, last).exists():
-        made = checkpoint.load(folder).provenance
-        if made["step"] == last.training.steps and made["stage"] == last.name:
-            return
+        made = checkpoint.load(folder)
+        same = made.provenance["training"] == asdict(last.training) and made.dimensions == asdict(last.network)
+        if not same or made.provenance["stage"] != last.name:
+            raise ExperimentError(f"{folder}: was trained with other settings; choose another --out, or remove it")
+        return
     stages.train(
         variant.config,
         folder,

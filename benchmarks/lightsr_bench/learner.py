@@ -6,8 +6,8 @@ validation and one at the end.
 
 import dataclasses
 import json
+import logging
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -57,14 +57,13 @@ def main() -> int:
     from lightsr_train.settings import from_preset
     from lightsr_train.training import Progress, Trainer
 
+    logging.disable(logging.WARNING)  # skipped files are named by lightsr-train
     torch.set_num_threads(request["threads"])
     folders = tuple(Path(folder) for folder in request["data"])
     config = from_preset(request["network"], request["scale"]).with_training(
         steps=request["steps"], validate_every=request["validate_every"]
     )
     config = dataclasses.replace(config, stages=config.stages[-1:], data=folders)
-    if request["precision"]:
-        config = config.with_training(precision=request["precision"])
     training = config.last.training
     collection = store.collection(
         Path(request["store"]),
@@ -79,20 +78,18 @@ def main() -> int:
         tell({"error": f"no {request['modality']} image of a held-back patient; --modality names another"})
         return 1
     before = resident_mib()
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(config, collection, Path(folder))
-        reached: list[float] = []
+    trainer = Trainer(config, collection, Path(request["run"]))
+    reached: list[float] = []
 
-        def report(progress: Progress) -> None:
-            if progress.gain_db:
-                line = {"step": progress.step, "seconds": trainer.seconds, "gain_db": progress.gain_db}
-                tell(line)
-                if not reached and progress.gain_db[request["modality"]] >= request["target_db"]:
-                    reached.append(trainer.seconds)
+    def report(progress: Progress) -> None:
+        if progress.gain_db:
+            tell({"step": progress.step, "seconds": trainer.seconds, "gain_db": progress.gain_db})
+            if not reached and progress.gain_db[request["modality"]] >= request["target_db"]:
+                reached.append(trainer.seconds)
 
-        memory = AnonymousMemory()
-        trainer.train(report, lambda: bool(reached) or trainer.seconds > request["max_seconds"])
-        memory.close()
+    memory = AnonymousMemory()
+    trainer.train(report, lambda: bool(reached) or trainer.seconds > request["max_seconds"])
+    memory.close()
     found = {
         "steps": trainer.step,
         "seconds": trainer.seconds,

@@ -151,19 +151,19 @@ def measure(name: str, folders: Sequence[Path], goal: Goal, store: Path, *, prog
     request = {
         **asdict(goal),
         "network": name,
-        "precision": "",
+        "run": str(store.parent / name),
         "data": [str(folder) for folder in folders],
         "store": str(store),
     }
     command = [sys.executable, "-m", "lightsr_bench.learner"]
     last: dict[str, Any] = {}
     gain: dict[str, float] = {}
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
         assert process.stdin is not None
         assert process.stdout is not None
-        assert process.stderr is not None
         try:
             process.stdin.write(json.dumps(request))
             process.stdin.close()
@@ -172,7 +172,9 @@ def measure(name: str, folders: Sequence[Path], goal: Goal, store: Path, *, prog
                 gain = last.get("gain_db", gain)
                 if "gain_db" in last:
                     progress(f"training {name}: step {last['step']:,}, {gain.get(goal.modality, 0):+.2f} dB")
-            said = process.stderr.read().strip().splitlines()
+            process.wait()
+            errors.seek(0)
+            said = errors.read().strip().splitlines()
         except BaseException:
             process.kill()
             raise

@@ -64,7 +64,7 @@ def test_a_refused_resume_changes_nothing(images: Path, tmp_path: Path, capsys: 
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     assert "other settings or data" in complain(capsys, [*arguments, str(other), "--resume"])
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
-    assert not (run / "images").exists()
+    assert not (run / ".lightsr-images").exists()
 
 
 def test_names_that_would_leave_the_folder_are_refused(
@@ -140,8 +140,8 @@ def test_stops_cleanly_on_a_signal_and_goes_on(number: signal.Signals, images: P
     assert "Traceback" not in rest
     assert checkpoint.load(run).provenance["step"] > 0
     assert sorted(path.name for path in run.iterdir() if path.suffix == ".pt") == ["model.pt", "state.pt"]
-    assert sorted(path.name for path in (run / "images").iterdir()) == ["index.json", "pixels.bin"]
-    assert {path.stat().st_mode & 0o777 for path in (run / "images").iterdir()} == {0o600}
+    assert sorted(path.name for path in (run / ".lightsr-images").iterdir()) == ["index.json", "pixels.bin"]
+    assert {path.stat().st_mode & 0o777 for path in (run / ".lightsr-images").iterdir()} == {0o600}
     stopped = checkpoint.load(run).provenance["step"]
     assert f"from step {stopped:,} to" in _resumed(command)
 
@@ -168,7 +168,7 @@ def test_several_stages_and_a_released_model_to_start_from(
     assert "stage x2" in told
     assert "stage x4" in told
     assert checkpoint.load(run).dimensions["scale"] == 4
-    tuned = ["--data", str(images), "--network", "base", "--init", "base", "--steps", "2", "--patch", "16"]
+    tuned = ["--data", str(images), "--init", "base", "--steps", "2", "--patch", "16"]
     assert main([*tuned, "--out", str(tmp_path / "tuned")]) == 0
     found = checkpoint.load(tmp_path / "tuned")
     assert found.provenance["init"] == "base"
@@ -178,3 +178,23 @@ def test_several_stages_and_a_released_model_to_start_from(
     assert "released are base-x2" in complain(
         capsys, ["--data", str(images), "--init", "huge", *tuned[-2:], "--out", "x"]
     )
+
+
+def test_ctrl_c_while_images_are_read_leaves_nothing(tmp_path: Path) -> None:
+    folder, run = tmp_path / "images", tmp_path / "run"
+    random = np.random.default_rng(0)
+    for patient in range(200):
+        (folder / str(patient)).mkdir(parents=True)
+        with (folder / str(patient) / "0.png").open("wb") as file:
+            raster.write_png(random.integers(0, 255, (600, 600), dtype=np.uint8), file)
+    command = [sys.executable, "-m", "lightsr_train.cli", "--data", str(folder), "--out", str(run), "--threads", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while not (run / ".lightsr-images" / "pixels.bin").exists() and process.poll() is None:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGINT)
+        said = process.stderr.read()
+        assert process.wait(30) == 130
+    assert "stopped before the first step; nothing was written" in said
+    assert "Traceback" not in said
+    assert not run.exists()

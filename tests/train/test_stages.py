@@ -67,7 +67,7 @@ def straight(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_all_stages_run_unattended(straight: Path) -> None:
     lines = [json.loads(line) for line in (straight / LOG_FILE).read_text().splitlines()]
     assert [(line["stage"], line["step"]) for line in lines] == [("x2", 3), ("x2", 6), ("x4", 3), ("x4", 6)]
-    first, last = checkpoint.load(straight / "x2.pt"), checkpoint.load(straight)
+    first, last = checkpoint.load(straight / "stage-x2.pt"), checkpoint.load(straight)
     assert (first.dimensions["scale"], last.dimensions["scale"]) == (2, 4)
     assert last.provenance["stages"] == [
         {"name": "x2", "scale": 2, "steps": 6},
@@ -78,7 +78,7 @@ def test_all_stages_run_unattended(straight: Path) -> None:
 
 
 def test_a_stage_starts_from_the_one_before_it_and_keeps_what_is_frozen(straight: Path) -> None:
-    first, last = weights(straight / "x2.pt"), weights(straight)
+    first, last = weights(straight / "stage-x2.pt"), weights(straight)
     assert torch.equal(first["stem.raw"], last["stem.raw"])
     moved = first["blocks.0.fuse.weight"] - last["blocks.0.fuse.weight"]
     assert 0 < moved.abs().max() < 0.1 * first["blocks.0.fuse.weight"].abs().max()
@@ -100,7 +100,7 @@ def test_resumed_inside_any_stage_equals_straight_bit_for_bit(
     assert state["stage"] == ("x2" if stop_after < 6 else "x4")
     finished = stages.train(a_run(images), tmp_path / "run", resume=True)
     assert finished.stage.name == "x4"
-    for name in ("x2.pt", "model.pt"):
+    for name in ("stage-x2.pt", "model.pt"):
         expected, found = weights(straight / name), weights(tmp_path / "run" / name)
         assert expected.keys() == found.keys()
         assert all(torch.equal(expected[key], found[key]) for key in expected)
@@ -141,7 +141,7 @@ def test_a_run_that_starts_from_a_model_leaves_out_what_that_has_been_through() 
 
 def test_released_models_are_found_by_name(monkeypatch: pytest.MonkeyPatch, straight: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(released, "FOLDER", tmp_path)
-    (tmp_path / "net-x2.pt").write_bytes((straight / "x2.pt").read_bytes())
+    (tmp_path / "net-x2.pt").write_bytes((straight / "stage-x2.pt").read_bytes())
     (tmp_path / "net-x4.pt").write_bytes((straight / "model.pt").read_bytes())
     assert released.names() == ["net-x2", "net-x4"]
     assert [released.find("net", scale).dimensions["scale"] for scale in (2, 3, 4, 8)] == [2, 2, 4, 2]
@@ -250,15 +250,84 @@ def test_without_tensorboard_it_trains_all_the_same(
 
 
 @pytest.mark.parametrize("changes", [{"precision": "bfloat16"}, {"compile": True}])
-def test_options_learn_nearly_the_same(
-    changes: dict[str, object], images: Path, straight: Path, tmp_path: Path
-) -> None:
-    config = a_run(images, **changes)
-    stages.train(dataclasses.replace(config, stages=config.stages[:1]), tmp_path / "run")
-    expected, found = weights(straight / "x2.pt"), weights(tmp_path / "run")
-    difference = max(float((expected[name] - found[name]).abs().max()) for name in expected)
-    assert difference < 0.02
-    assert difference > 0 or "compile" in changes
+def test_options_give_nearly_the_same_gradients(changes: dict[str, object], images: Path, tmp_path: Path) -> None:
+    from lightsr_train import data
+
+    collection = data.load([images], 2, min_side_px=16, degradations=list(TRAINING.degradations))
+    gradients = []
+    for options in ({}, changes):
+        config = a_run(images, **options)
+        trainer = Trainer(config, collection, tmp_path, stage=config.stages[0])
+        batch = [torch.from_numpy(part) for part in trainer.sampler.draw(0)]
+        trainer.loss_of(*batch, "absolute", 0.0).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in trainer.learned if p.grad is not None]))
+    expected, found = gradients
+    allowed = 0.05 if "precision" in changes else 1e-4
+    assert (found - expected).norm() < allowed * expected.norm()
+    assert (found - expected).norm() > 0 or "compile" in changes
+
+
+def test_a_run_that_diverges_keeps_what_was_saved(images: Path, tmp_path: Path) -> None:
+    from lightsr_train.training import TrainingError
+
+    run = tmp_path / "run"
+    config = dataclasses.replace(a_run(images), stages=a_run(images).stages[:1])
+    stages.train(config, run, should_stop=lambda: (run / "model.pt").exists())
+    before = weights(run)
+    assert all(value.isfinite().all() for value in before.values())
+    state = checkpoint.read_tensors(run / STATE_FILE)
+    state["objective"]["network.fuse.weight"].fill_(float("inf"))
+    checkpoint.save_atomically(state, run / STATE_FILE)
+    with pytest.raises(TrainingError, match="the loss is nan at step 6 of stage x2; what was saved before is kept"):
+        stages.train(config, run, resume=True)
+    assert all(torch.equal(value, before[name]) for name, value in weights(run).items())
+
+
+def test_nothing_of_the_users_is_removed(images: Path, tmp_path: Path) -> None:
+    """Images below the run folder, and a folder of ours with something else in it."""
+    import shutil
+
+    study = tmp_path / "study"
+    shutil.copytree(images, study / "images")
+    (study / stages.STORE_FOLDER).mkdir()
+    (study / stages.STORE_FOLDER / "notes.txt").write_text("mine")
+    config = dataclasses.replace(a_run(images), data=(study / "images",))
+    with pytest.raises(LightsrError, match="holds something that lightsr-train did not write"):
+        stages.train(config, study)
+    assert (study / stages.STORE_FOLDER / "notes.txt").read_text() == "mine"
+    shutil.rmtree(study / stages.STORE_FOLDER)
+    stages.train(config, study)
+    assert len(list((study / "images").rglob("*.png"))) == 3
+    assert not (study / stages.STORE_FOLDER).exists()
+
+
+def test_other_images_do_not_resume(images: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(images, tmp_path / "copy")
+    config = dataclasses.replace(a_run(images), data=(tmp_path / "copy",))
+    run = tmp_path / "run"
+    stages.train(config, run, should_stop=lambda: (run / "model.pt").exists())
+    first = tmp_path / "copy" / "p0" / "0.png"
+    first.write_bytes((tmp_path / "copy" / "p1" / "0.png").read_bytes())
+    with pytest.raises(LightsrError, match="other settings or data"):
+        stages.train(config, run, resume=True)
+
+
+def test_a_link_to_nowhere_is_skipped(images: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(images, tmp_path / "copy")
+    (tmp_path / "copy" / "p0" / "1.png").symlink_to(tmp_path / "nowhere")
+    found = store.collection(tmp_path / "s", [tmp_path / "copy"], 2, min_side_px=16, degradations=["bicubic"])
+    assert len(found.pairs) == 3
+    assert "1.png" in found.skipped[0]
+
+
+def test_a_disk_that_cannot_be_written_is_named(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LightsrError, match="cannot be written: Not a directory"):
+        stages.train(a_run(images), tmp_path / "file" / "run")
 
 
 def test_bfloat16_is_refused_where_it_would_round_the_picture(images: Path, tmp_path: Path) -> None:

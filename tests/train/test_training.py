@@ -216,6 +216,8 @@ def test_a_configuration_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("[[stage]]\n[[stage]]", "two stages have one name"),
         ('[[stage]]\nname = "../x"', "letters, digits"),
         ("init = 3", "init is 3"),
+        ("[training]\nlearning_rate = inf", "learning_rate is inf"),
+        ("[training]\nseed = 99999999999999999999", "seed is 9"),
         ("[training]\nmargin_px = -1", "margin_px is -1; at least 0 is needed"),
         ("family = []", r"family '\[\]'; light-dense, srcnn"),
         ('family = "gan"', "light-dense"),

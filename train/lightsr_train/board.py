@@ -1,9 +1,13 @@
-"""Curves and sample pictures for TensorBoard, where that is installed."""
+"""Curves and sample pictures for TensorBoard, where that is installed.
+
+The samples are pictures of held-back patients, and stay: the folder is its owner's alone.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightsr.errors import OutputError
 from lightsr.resample import interpolate
 from numpy.typing import NDArray
 
@@ -26,7 +30,12 @@ class Board:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return
-        self._writer = SummaryWriter(str(run / FOLDER))
+        folder = run / FOLDER
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._writer = SummaryWriter(str(folder))
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Points of curves, by name."""

@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--init",
         metavar="NAME|FILE",
-        help="start from a released model, such as base, or from a checkpoint; trains the scale alone",
+        help="start from a released model, such as base, or a checkpoint, without the stages it has been through",
     )
     p.add_argument("--resume", action="store_true", help="go on with the run in RUN")
     p.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: all)")
@@ -76,16 +76,23 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"lightsr-train: {error.name} is not installed; pip install 'lightsr[train]'", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # while the images are read; later the loop stops between two steps
-        print("lightsr-train: stopped before the first step; nothing was written", file=sys.stderr)
+    except KeyboardInterrupt:  # while images are read; later the loop stops between two steps
+        saved = (arguments.out / "state.pt").exists()
+        told = "between two steps; --resume goes on" if saved else "before the first step; nothing was written"
+        print(f"lightsr-train: stopped {told}", file=sys.stderr)
         return 130
 
 
 def _config(arguments: argparse.Namespace) -> "RunConfig":
-    from lightsr_train.settings import SettingsError, from_file, from_preset
+    from lightsr_train import released
+    from lightsr_train.settings import SettingsError, from_file, from_preset, of_network
 
     if arguments.config:
         config = from_file(arguments.config)
+    elif arguments.init and not arguments.network:  # the network that is to be trained on
+        initial = released.find(arguments.init, arguments.scale or 2)
+        scale = arguments.scale or int(initial.dimensions["scale"])
+        config = of_network(initial.name, initial.family, initial.dimensions, scale)
     else:
         config = from_preset(arguments.network or "tiny", arguments.scale or 2)
     changes = {"steps": arguments.steps, "patch_px": arguments.patch}
@@ -104,7 +111,7 @@ def _train(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     import torch
 
-    from lightsr_train import data, released, stages
+    from lightsr_train import data, stages
     from lightsr_train.networks import parameter_count
     from lightsr_train.processes import joined
     from lightsr_train.settings import SettingsError
@@ -114,15 +121,11 @@ def _train(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     if not arguments.resume and (arguments.out / STATE_FILE).exists():
         raise SettingsError(f"{arguments.out}: holds a run; --resume goes on with it, or choose another --out")
-    initial = None
-    if config.init:
-        initial = released.find(config.init, config.last.network.scale)
-        config = stages.of_scale(config, int(initial.dimensions["scale"]))
-        stages.check_start(initial, config.family, config.stages[0])
     stop = _StopOnSignal()
     live = sys.stderr.isatty()
 
     def begin(trainer: Trainer, collection: data.Collection) -> None:
+        stop.at_once = False
         held = len({pair.origin.subject for pair in trainer.held_back})
         print(
             f"{len(collection.pairs)} images, {len(collection.skipped)} skipped, "
@@ -136,6 +139,7 @@ def _train(arguments: argparse.Namespace) -> int:
             print("no patient is held back: at least two are needed, so the gain is not measured", file=sys.stderr)
 
     def report(progress: Progress) -> None:
+        stop.at_once = progress.step == progress.steps  # the next stage's images may be read next
         gain = "  ".join(f"{name} {value:+.2f}" for name, value in progress.gain_db.items())
         text = (
             f"{progress.stage}  step {progress.step:,}/{progress.steps:,}  loss {progress.loss:.4f}  "
@@ -153,14 +157,13 @@ def _train(arguments: argparse.Namespace) -> int:
         trainer = stages.train(
             config,
             arguments.out,
-            initial=initial,
             resume=arguments.resume,
             processes=processes,
             begin=begin,
             report=report,
             should_stop=lambda: stop.wanted,
         )
-    if trainer.stage == config.last and trainer.step >= trainer.settings.steps:
+    if trainer.stage == trainer.config.last and trainer.step >= trainer.settings.steps:
         if processes.first:
             print(f"{arguments.out}: trained; next: lightsr-export {arguments.out} -o DIR", file=sys.stderr)
         return 0
@@ -174,10 +177,14 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 class _StopOnSignal:
-    """Remembers Ctrl-C or SIGTERM, so that the loop can end between two steps; a second one ends at once."""
+    """Remembers Ctrl-C or SIGTERM, so that the loop can end between two steps; a second one ends at once.
+
+    While `at_once` is true, as images are read, the first one does too.
+    """
 
     def __init__(self) -> None:
         self.signal = 0
+        self.at_once = True
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._remember)
 
@@ -186,8 +193,9 @@ class _StopOnSignal:
         return self.signal != 0
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
+        if self.at_once or self.signal:
+            raise KeyboardInterrupt
         self.signal = number
-        signal.signal(number, signal.SIG_DFL)
 
 
 def _duration(seconds: float) -> str:

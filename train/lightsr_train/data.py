@@ -103,6 +103,12 @@ class Collection:
     skipped: tuple[str, ...]
 
     @property
+    def digest(self) -> str:
+        """Stands for the images and their patients; that of other images is another."""
+        facts = sorted((pair.origin.subject, *pair.high.shape, repr(pair.error)) for pair in self.pairs)
+        return digest(repr(facts))
+
+    @property
     def sources(self) -> list[dict[str, Any]]:
         """Collections with licence and image count, for the card."""
         counts: dict[tuple[str, str, str], int] = {}

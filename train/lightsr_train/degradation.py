@@ -183,21 +183,38 @@ def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return values.astype(dtype)
 
 
-def signal_range(low: NDArray[Any]) -> tuple[float, float]:
-    """Where a picture's signal begins, and its range: what noise is measured by.
+@dataclass(frozen=True)
+class Signal:
+    """What effects need to know of a whole low-resolution picture.
 
-    A picture without negative values begins at 0, as counts and magnitudes do.
+    Parameters
+    ----------
+    start, span : float
+        Where its signal begins, and its range: what noise is measured by. A picture
+        without negative values begins at 0, as counts and magnitudes do.
+    least, most : float
+        Its extreme values, which JPEG maps to 0 and 255.
     """
+
+    start: float
+    span: float
+    least: float
+    most: float
+
+
+def signal_of(low: NDArray[Any]) -> Signal:
+    """The `Signal` of a picture."""
     bottom, top = (float(value) for value in np.percentile(low, RANGE_PERCENTILES))
-    start = 0.0 if low.min() >= 0 else bottom
-    return start, max(top - start, 1e-30)
+    least, most = float(low.min()), float(low.max())
+    start = 0.0 if least >= 0 else bottom
+    return Signal(start, max(top - start, 1e-30), least, most)
 
 
 def affected(
     low: NDArray[Any],
     effects: tuple[tuple[str, float], ...],
     random: np.random.Generator,
-    signal: tuple[float, float] | None = None,
+    signal: Signal | None = None,
 ) -> NDArray[Any]:
     """A low-resolution picture, or a part of one, after effects; rounded to its type after each.
 
@@ -207,13 +224,14 @@ def affected(
     effects : tuple of (str, float)
         As of a `Chain`.
     random : Generator
-    signal : tuple of float, optional
-        `signal_range` of the whole picture; that of `low` by default.
+    signal : Signal, optional
+        Of the whole picture; that of `low` by default.
     """
-    start, span = signal or signal_range(low)
+    signal = signal or signal_of(low)
+    start, span = signal.start, signal.span
     for name, strength in effects:
         if name == "jpeg":
-            low = compress(low, int(strength))
+            low = compress(low, int(strength), (signal.least, signal.most))
             continue
         values: NDArray[Any] = low.astype(np.float64)
         if name == "poisson-noise":
@@ -265,7 +283,7 @@ def band_limiter(size: int, scale: int) -> NDArray[np.float64]:
     return np.asarray((coarse * weights) @ fine.T)
 
 
-def compress(low: NDArray[Any], quality: int = JPEG_QUALITY) -> NDArray[Any]:
+def compress(low: NDArray[Any], quality: int = JPEG_QUALITY, limits: tuple[float, float] | None = None) -> NDArray[Any]:
     """A picture after baseline JPEG.
 
     JPEG holds eight bits: deeper pictures are mapped from their lowest and highest value
@@ -276,6 +294,8 @@ def compress(low: NDArray[Any], quality: int = JPEG_QUALITY) -> NDArray[Any]:
     low : ndarray, shape (h, w)
     quality : int
         1 to 95.
+    limits : tuple of float, optional
+        Values that become 0 and 255; those of `low` itself by default.
 
     Returns
     -------
@@ -283,9 +303,9 @@ def compress(low: NDArray[Any], quality: int = JPEG_QUALITY) -> NDArray[Any]:
     """
     from PIL import Image as PillowImage
 
-    offset, top = (0.0, 255.0) if low.dtype == np.uint8 else (float(low.min()), float(low.max()))
+    offset, top = (0.0, 255.0) if low.dtype == np.uint8 else limits or (float(low.min()), float(low.max()))
     span = top - offset or 1.0
-    levels = np.rint(255 * (low.astype(np.float64) - offset) / span).astype(np.uint8)
+    levels = np.clip(np.rint(255 * (low.astype(np.float64) - offset) / span), 0, 255).astype(np.uint8)
     file = io.BytesIO()
     PillowImage.fromarray(levels).save(file, format="jpeg", quality=quality)
     with PillowImage.open(file) as picture:

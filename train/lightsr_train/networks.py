@@ -34,6 +34,17 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
 """Named networks: family and dimensions, without the scale; `lightsr-train --network` takes the names."""
 
 
+LEARNING_RATES: dict[str, float] = {
+    "light-dense": 2e-3,
+    "srcnn": 1e-3,
+    "fsrcnn": 1e-3,
+    "espcn": 1e-3,
+    "residual": 1e-3,
+    "srdense": 1e-3,
+}
+"""Peak learning rate of each family where nothing else is said."""
+
+
 def build(name: str, dimensions: dict[str, Any]) -> Network:
     """Network of family `name` with `dimensions` (fields of its `config_class`; those left out have their default)."""
     if name not in NETWORKS:

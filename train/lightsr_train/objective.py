@@ -124,6 +124,11 @@ class Objective(nn.Module):
                     '"regression" and "none" go with every network'
                 )
             assert isinstance(network, LightDense)
+            if training.patch_px % network.alignment_px:
+                raise SettingsError(
+                    f"patch_px is {training.patch_px}; a multiple of {network.alignment_px} (unshuffle) is needed with "
+                    'dual = "scales"'
+                )
             self.intermediate = IntermediateTask(network)
             self.reduction = Reduction(self.intermediate.factor)
         elif training.dual == "regression":

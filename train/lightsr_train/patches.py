@@ -9,7 +9,7 @@ from lightsr.upscaler import IntensityMap
 from numpy.typing import NDArray
 
 from lightsr_train.data import BLOCK_PX, Pair
-from lightsr_train.degradation import BICUBIC, affected, parse, signal_range
+from lightsr_train.degradation import BICUBIC, affected, parse, signal_of
 
 
 class Batch(NamedTuple):
@@ -100,7 +100,7 @@ class PatchSampler:
         kind = min(kind, len(pair.lows) - 1)
         low, high = self._cut(pair, pair.lows[kind], random)
         if self.effects[kind]:
-            signal = self._fact(pair, kind, signal_range)
+            signal = self._fact(pair, kind, signal_of)
             low = affected(low, self.effects[kind], random, signal)
         turns, mirrored = int(random.integers(4)), bool(random.integers(2))
         low, high = np.rot90(low, turns), np.rot90(high, turns)

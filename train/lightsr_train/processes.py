@@ -55,7 +55,7 @@ class Processes:
 def joined() -> Iterator[Processes]:
     """The processes that `torchrun` started, over NCCL where each has a GPU, else over Gloo; or this one alone."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
-    cuda = torch.cuda.is_available()
+    cuda = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # one for each process here
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)

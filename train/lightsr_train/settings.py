@@ -1,7 +1,9 @@
 """Settings of a run, from a TOML file or the command line."""
 
+import math
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -11,7 +13,7 @@ from lightsr.errors import LightsrError, ModelError
 
 from lightsr_train.contract import ScaleConfig
 from lightsr_train.degradation import BICUBIC, parse
-from lightsr_train.networks import NETWORKS, PRESETS
+from lightsr_train.networks import LEARNING_RATES, NETWORKS, PRESETS
 
 
 class SettingsError(LightsrError):
@@ -120,8 +122,11 @@ class TrainingConfig:
         for name in ("average", "squared_share", "hold_back", "dual_start", "dual_end"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; 0 up to, not including, 1 is allowed")
-        if not self.learning_rate > 0 or not self.clip > 0:
-            raise ValueError("learning_rate and clip must be above 0")
+        for name in ("learning_rate", "clip"):
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; a number above 0 is needed")
+        if self.seed >= 2**63:
+            raise ValueError(f"seed is {self.seed}; less than 2**63 is allowed")
         for modality, share in self.hard_share.items():
             if not 0.0 <= share <= 1.0:
                 raise ValueError(f"hard_share: that of {modality} is {share}; 0 to 1 is allowed")
@@ -210,6 +215,18 @@ def from_preset(name: str, scale: int) -> RunConfig:
     if name not in PRESETS:
         raise SettingsError(f"--network {name}: unknown; {', '.join(PRESETS)} are allowed")
     family, dimensions = PRESETS[name]
+    return of_network(name, family, dimensions, scale)
+
+
+def of_network(name: str, family: str, dimensions: Mapping[str, Any], scale: int) -> RunConfig:
+    """Run of a network of these dimensions at a scale with the default training, in stages where it has them.
+
+    Raises
+    ------
+    SettingsError
+        A scale that is not allowed.
+    """
+    rate = LEARNING_RATES[family]
     staged = bool(dimensions.get("stage_channels"))
     stages = []
     for each in (*(scales_before(scale) if staged else ()), scale):
@@ -218,7 +235,7 @@ def from_preset(name: str, scale: int) -> RunConfig:
         except ValueError as error:
             raise SettingsError(f"--network {name}: {error}") from error
         dual: Dual = "scales" if staged and each in (4, 8) else "none"
-        stages.append(Stage(f"x{each}", network, TrainingConfig(dual=dual)))
+        stages.append(Stage(f"x{each}", network, TrainingConfig(dual=dual, learning_rate=rate)))
     return RunConfig(name, family, tuple(stages))
 
 
@@ -276,7 +293,7 @@ def from_content(content: dict[str, Any], path: Path) -> RunConfig:
     if not isinstance(init, str):
         raise SettingsError(f"{path}: init is {init!r}; the name of a released model, or a file, is needed")
     stages = _stages(content, NETWORKS[family].config_class, path)
-    return RunConfig(name, family, stages, tuple(_folder(item, path) for item in folders), _expanded(init, path))
+    return RunConfig(name, family, stages, tuple(_folder(item, path) for item in folders), _beside(init, path))
 
 
 def _stages(content: dict[str, Any], kind: type[ScaleConfig], path: Path) -> tuple[Stage, ...]:
@@ -357,7 +374,7 @@ def _folder(item: Any, path: Path) -> Path:
     return Path(expanded)
 
 
-def _expanded(init: str, path: Path) -> str:
+def _beside(init: str, path: Path) -> str:
     """A file beside the configuration in place of its name; other names as they are."""
     beside = path.parent / init
     return str(beside) if init.endswith(".pt") and beside.is_file() else init

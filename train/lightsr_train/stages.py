@@ -5,16 +5,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lightsr.errors import OutputError
+from lightsr.errors import LightsrError, OutputError
 
-from lightsr_train import checkpoint, store
+from lightsr_train import checkpoint, released, store
 from lightsr_train.checkpoint import Checkpoint, CheckpointError
 from lightsr_train.data import Collection
 from lightsr_train.processes import Processes
 from lightsr_train.settings import RunConfig, SettingsError, Stage
 from lightsr_train.training import STATE_FILE, Progress, Trainer
 
-STORE_FOLDER = "images"
+STORE_FOLDER = ".lightsr-images"
 """In the run folder, while it is not finished: the training pictures of the current stage."""
 
 
@@ -34,16 +34,31 @@ def of_scale(config: RunConfig, initial_scale: int) -> RunConfig:
     return replace(config, stages=config.stages[done + 1 :])
 
 
+def started(config: RunConfig) -> tuple[RunConfig, Checkpoint | None]:
+    """The run's stages, and the network that the first of them starts from, as its `init` says.
+
+    Raises
+    ------
+    LightsrError
+        There is no such network, or it is of another family or other dimensions.
+    """
+    if not config.init:
+        return config, None
+    initial = released.find(config.init, config.last.network.scale)
+    config = of_scale(config, int(initial.dimensions["scale"]))
+    check_start(initial, config.family, config.stages[0])
+    return config, initial
+
+
 def stage_file(run: Path, stage: Stage) -> Path:
     """Where the finished network of a stage is kept, for the stage after it."""
-    return run / f"{stage.name}.pt"
+    return run / f"stage-{stage.name}.pt"
 
 
 def train(
     config: RunConfig,
     run: Path,
     *,
-    initial: Checkpoint | None = None,
     images: Path | None = None,
     resume: bool = False,
     processes: Processes | None = None,
@@ -56,10 +71,9 @@ def train(
     Parameters
     ----------
     config : RunConfig
+        With `init`, stages that the network named there has been through are left out.
     run : Path
         Run folder.
-    initial : Checkpoint, optional
-        Network that the first stage starts from.
     images : Path, optional
         Folder that keeps the training pictures, for runs that share them; by default the
         run folder has one of its own while it is not finished.
@@ -85,14 +99,11 @@ def train(
     processes = processes or Processes()
     if run.exists() and not run.is_dir():
         raise OutputError(f"{run}: cannot be made: File exists; --out takes a folder")
+    config, initial = started(config)
     state: dict[str, Any] | None = checkpoint.read_tensors(run / STATE_FILE) if resume else None
     number = _position(config, state, run / STATE_FILE)
-    if number:
-        initial = checkpoint.load(stage_file(run, config.stages[number - 1]))
     while True:
         stage = config.stages[number]
-        if initial is not None:
-            check_start(initial, config.family, stage)
         place = images or run / STORE_FOLDER
         fresh, new = not place.exists(), not run.exists()
         try:
@@ -146,8 +157,15 @@ def _images(config: RunConfig, stage: Stage, place: Path, processes: Processes) 
             degradations=list(stage.training.degradations),
         )
 
-    found = collection() if processes.first else None
-    processes.wait()
+    found: Collection | None = None
+    failure: LightsrError | None = None
+    if processes.first:
+        try:
+            found = collection()
+        except LightsrError as error:
+            failure = error
+    if processes.any(failure is not None):
+        raise failure or OutputError("the first process could not read the images; it says why")
     return found or collection()
 
 

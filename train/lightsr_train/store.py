@@ -9,13 +9,14 @@ alone, and is removed when the run is finished.
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightsr.errors import OutputError
 from numpy.typing import NDArray
 
 from lightsr_train import data
@@ -41,8 +42,8 @@ def collection(
     ------
     data.DataError
         As `data.load`.
-    OSError
-        The files cannot be written.
+    OutputError
+        The files cannot be written, or the folder holds something else.
     """
     key = _key(folders, scale, min_side_px, degradations)
     found = _open(store, key)
@@ -56,8 +57,12 @@ def collection(
 
 
 def remove(store: Path) -> None:
-    """Delete the folder `store`, if there is one."""
-    shutil.rmtree(store, ignore_errors=True)
+    """Delete what this module writes into the folder `store`, and the folder if nothing else is in it."""
+    with suppress(OSError):
+        for name in (INDEX_FILE, PIXELS_FILE):
+            (store / name).unlink(missing_ok=True)
+        if store.is_dir() and not any(store.iterdir()):
+            store.rmdir()
 
 
 def _key(folders: Sequence[Path], scale: int, min_side_px: int, degradations: Sequence[str]) -> str:
@@ -65,8 +70,12 @@ def _key(folders: Sequence[Path], scale: int, min_side_px: int, degradations: Se
     seen: list[Any] = [FORMAT, scale, min_side_px, list(degradations)]
     for folder in folders:
         for path in data.image_files(folder):
-            facts = path.stat()
-            seen.append((str(path.resolve()), facts.st_size, facts.st_mtime_ns))
+            try:
+                facts = path.stat()
+            except OSError:  # such as a link to nowhere; reading skips it by name
+                seen.append((str(path), "missing"))
+            else:
+                seen.append((str(path.resolve()), facts.st_size, facts.st_mtime_ns))
         for home in (folder, *list(folder.resolve().parents)[:2]):
             if (home / MANIFEST).is_file():
                 seen.append(hashlib.sha256((home / MANIFEST).read_bytes()).hexdigest())
@@ -75,6 +84,21 @@ def _key(folders: Sequence[Path], scale: int, min_side_px: int, degradations: Se
 
 def _write(store: Path, key: str, pairs: Iterable[Pair], skipped: list[str]) -> None:
     remove(store)
+    if store.exists():
+        raise OutputError(f"{store}: holds something that lightsr-train did not write; move it away")
+    try:
+        _write_new(store, key, pairs, skipped)
+    except OSError as error:
+        remove(store)
+        raise OutputError(
+            f"{store}: cannot be written: {error.strerror}; free space, or choose another --out"
+        ) from error
+    except BaseException:
+        remove(store)
+        raise
+
+
+def _write_new(store: Path, key: str, pairs: Iterable[Pair], skipped: list[str]) -> None:
     store.mkdir(parents=True, mode=0o700)
     rows = []
     with open(store / PIXELS_FILE, "xb", opener=_private) as file:

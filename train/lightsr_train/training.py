@@ -13,7 +13,7 @@ from typing import Any
 import lightsr
 import torch
 from lightsr import files
-from lightsr.errors import OutputError
+from lightsr.errors import LightsrError, OutputError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -38,6 +38,10 @@ LOG_FILE = "log.jsonl"
 
 REPORT_EVERY = 100
 """Steps between reports."""
+
+
+class TrainingError(LightsrError):
+    """A run that has gone wrong."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ class Trainer:
         self.settings = settings = self.stage.training
         self.run = run
         self.sources = collection.sources
+        self.images = collection.digest
         self.processes = processes or Processes()
         self.device = self.processes.device
         if settings.batch % self.processes.count:
@@ -194,9 +199,9 @@ class Trainer:
             It belongs to other settings.
         """
         # Dimensions and settings that are younger than the state have their default.
-        found = dict(state["settings"])
-        found["network"] = {**asdict(type(self.stage.network)()), **found["network"]}
-        found["training"] = {**asdict(TrainingConfig()), **found["training"]}
+        found = {"images": self.images, "init": "", **state.get("settings", {})}
+        found["network"] = {**asdict(type(self.stage.network)()), **found.get("network", {})}
+        found["training"] = {**asdict(TrainingConfig()), **found.get("training", {})}
         if found != self._settings():
             raise checkpoint.CheckpointError(
                 f"{self.run / STATE_FILE}: made with other settings or data; resume with those, "
@@ -235,6 +240,11 @@ class Trainer:
                     continue
                 loss = float(torch.stack(losses).mean())
                 losses.clear()
+                if not math.isfinite(loss):
+                    raise TrainingError(
+                        f"{self.run}: the loss is {loss} at step {self.step:,} of stage {self.stage.name}; what was "
+                        "saved before is kept; lower learning_rate, or clip, and start anew or from that"
+                    )
                 per_second, waiting, spent = pace.lap(self.step)
                 self.seconds += spent
                 if first:
@@ -266,7 +276,7 @@ class Trainer:
             raise OutputError(f"{self.run}: cannot be made: {error.strerror}; --out takes a folder") from error
         if self.processes.first:
             folders = json.dumps([str(folder.resolve()) for folder in self.config.data])
-            with files.new_file(self.run / checkpoint.FOLDERS_FILE, overwrite=True) as file:
+            with files.new_file(self.run / checkpoint.FOLDERS_FILE, overwrite=True, permissions=0o600) as file:
                 file.write(folders.encode())
 
     def _optimise(self, low: Tensor, high: Tensor, weight: Tensor) -> Tensor:
@@ -306,8 +316,11 @@ class Trainer:
             "waiting_share": round(progress.waiting_share, 4),
             **({"gain_db": progress.gain_db} if progress.gain_db else {}),
         }
-        with (self.run / LOG_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with (self.run / LOG_FILE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise OutputError(f"{self.run / LOG_FILE}: cannot be written: {error.strerror}") from error
         if board:
             gains = {f"gain_db/{name}": value for name, value in progress.gain_db.items()}
             values = {"loss": progress.loss, "learning_rate": rate, "steps_per_second": progress.steps_per_second}
@@ -320,6 +333,8 @@ class Trainer:
             "network": asdict(self.stage.network),
             "training": asdict(self.settings),
             "sources": self.sources,
+            "images": self.images,
+            "init": Path(self.config.init).name,
         }
 
     def save(self) -> None:
