@@ -160,7 +160,9 @@ def test_every_released_checkpoint_is_small_and_fits_its_preset() -> None:
         assert path.stat().st_size < 2**20
         found = checkpoint.load(path)
         assert name == f"{found.name}-x{found.dimensions['scale']}"
-        assert found.family == PRESETS[found.name][0]
+        family, values = PRESETS[found.name]
+        assert found.family == family
+        assert values.items() <= found.dimensions.items()
 
 
 def test_the_store_gives_what_reading_gives(images: Path, tmp_path: Path) -> None:

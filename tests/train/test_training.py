@@ -234,9 +234,22 @@ def test_wrong_configuration_files(text: str, message: str, tmp_path: Path) -> N
 def test_the_configuration_of_the_bundled_model_is_the_bundled_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIGHTSR_DATA", "/x")
     root = Path(__file__).parents[2]
-    for path in sorted((root / "train" / "configs").glob("*.toml")):
-        config = settings.from_file(path)
-        made = checkpoint.load(root / "train" / "checkpoints" / f"{path.stem}.pt")
+    for path in sorted((root / "train" / "checkpoints").glob("*.pt")):
+        config = settings.from_file(root / "train" / "configs" / f"{path.stem}.toml")
+        made = checkpoint.load(path)
         assert made.dimensions == dataclasses.asdict(config.last.network)
         assert {**YOUNGER, **made.provenance["training"]} == dataclasses.asdict(config.last.training)
         assert made.provenance["step"] == config.last.training.steps
+
+
+def test_every_configuration_of_the_project_ends_at_its_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIGHTSR_DATA", "/x")
+    paths = sorted((Path(__file__).parents[2] / "train" / "configs").glob("*.toml"))
+    assert {"base-x2", "base-x3", "base-x4", "base-x8", "tiny-x2", "tiny-x4"} <= {path.stem for path in paths}
+    for path in paths:
+        config = settings.from_file(path)
+        assert path.stem == f"{config.name}-x{config.last.network.scale}"
+        assert [stage.network.scale for stage in config.stages][0] == 2
+        assert [stage.training.dual == "scales" for stage in config.stages] == [
+            stage.network.scale in (4, 8) for stage in config.stages
+        ]
