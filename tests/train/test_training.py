@@ -249,7 +249,7 @@ def test_every_configuration_of_the_project_ends_at_its_scale(monkeypatch: pytes
     for path in paths:
         config = settings.from_file(path)
         assert path.stem == f"{config.name}-x{config.last.network.scale}"
-        assert [stage.network.scale for stage in config.stages][0] == 2
+        assert config.stages[0].network.scale == 2
         assert [stage.training.dual == "scales" for stage in config.stages] == [
             stage.network.scale in (4, 8) for stage in config.stages
         ]
