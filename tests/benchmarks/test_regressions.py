@@ -12,13 +12,19 @@ from lightsr_bench import costs, networks
 from lightsr_train import protocol
 from lightsr_train.degradation import crop_to_multiple, degrade
 
-MACS_PER_PX = {"tiny": 3180, "base": 9515}
+MACS_PER_PX = {"tiny": 2960, "base": 16850}
 
-PARAMETERS = {"tiny": 50_800, "base": 152_200}
+PARAMETERS = {"tiny": 11_850, "base": 67_350}
 
-FILE_KIB = {"tiny-x2-fp32": 209, "tiny-x2-int8": 97, "base-x2-fp32": 605, "base-x2-int8": 196}
+FILE_KIB = {"tiny-x2-fp32": 58, "tiny-x2-int8": 26, "base-x2-fp32": 276, "base-x2-int8": 87}
 
-GAIN_DB = {"CT_small.dcm": 2.7, "examples_overlay.dcm": 3.2, "examples_rgb_color.dcm": 0.75}
+INTEGER_OPERATORS = {"tiny": (6, 1), "base": (9, 3)}
+"""QLinearConv and QLinearConcat; the tail is in float."""
+
+GAIN_DB = {
+    "tiny": {"CT_small.dcm": 2.7, "examples_overlay.dcm": 2.4, "examples_rgb_color.dcm": 0.65},
+    "base": {"CT_small.dcm": 2.7, "examples_overlay.dcm": 2.8, "examples_rgb_color.dcm": 0.75},
+}
 """Least gain over bicubic interpolation on pictures of pydicom's wheel, a CT, an MR and an ultrasound."""
 
 
@@ -46,8 +52,7 @@ def test_the_graph_is_optimised_as_it_was(measured: tuple[str, costs.Costs]) -> 
         assert "Relu" not in plain
         assert "ConvTranspose" not in plain
         return
-    assert plain["QLinearConv"] == 15
-    assert plain["QLinearConcat"] == 6
+    assert (plain["QLinearConv"], plain["QLinearConcat"]) == INTEGER_OPERATORS[name.split("-")[0]]
     assert (plain["QuantizeLinear"], plain["DequantizeLinear"]) == (1, 1)
     assert plain["Conv"] <= 7  # stem, skip, tail, four of the consistency step
     assert plain.get("Transpose", 0) <= 2
@@ -55,7 +60,7 @@ def test_the_graph_is_optimised_as_it_was(measured: tuple[str, costs.Costs]) -> 
 
 @pytest.mark.parametrize("model", ["tiny", "base"])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-@pytest.mark.parametrize("name", GAIN_DB)
+@pytest.mark.parametrize("name", GAIN_DB["tiny"])
 def test_quality(name: str, precision: Literal["fp32", "int8"], model: str, samples: Path) -> None:
     pixels = pydicom.dcmread(samples / name).pixel_array
     truth = crop_to_multiple(pixels[..., 1] if pixels.ndim == 3 else pixels, 24)
@@ -67,4 +72,4 @@ def test_quality(name: str, precision: Literal["fp32", "int8"], model: str, samp
         protocol.psnr_db(truth[inner].astype(float), picture[inner].astype(float), data_range=span)
         for picture in (upscaler(low), interpolate(low, 2))
     )
-    assert ours - theirs > GAIN_DB[name]
+    assert ours - theirs > GAIN_DB[model][name]
