@@ -5,7 +5,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from lightsr import __version__
 from lightsr.errors import LightsrError
@@ -83,6 +83,46 @@ def new(kind: Kind, arguments: Sequence[str], *, interrupted: bool = False) -> d
         "command": command_line(arguments),
         "interrupted": interrupted,
     }
+
+
+class Circumstances(Protocol):
+    """What every run on this machine tells of it."""
+
+    @property
+    def processor(self) -> str:
+        """In words."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of what was measured with."""
+
+    @property
+    def other_load_cpus(self) -> float:
+        """Mean work of everybody else meanwhile."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended it."""
+
+
+def measured(
+    kind: Kind,
+    arguments: Sequence[str],
+    found: Circumstances,
+    *,
+    protocol: dict[str, Any],
+    **content: Any,
+) -> dict[str, Any]:
+    """A result file of something that was timed here: `new`, how, where, and `content` with rounded figures."""
+    facts: dict[str, Any] = {
+        "protocol": protocol,
+        "processor": found.processor,
+        "versions": found.versions,
+        "other_load_cpus": found.other_load_cpus,
+        **content,
+    }
+    start = new(kind, arguments, interrupted=found.interrupted)
+    return start | {key: rounded(value) for key, value in facts.items()}
 
 
 def dumps(document: dict[str, Any]) -> bytes:

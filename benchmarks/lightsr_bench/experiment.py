@@ -1,9 +1,8 @@
 """Variants of networks and of their training, trained alike and compared: `lightsr-bench experiment`."""
 
 import json
-import os
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ import onnx
 from lightsr import processor
 from lightsr.card import check_name
 from lightsr.errors import LightsrError
+from lightsr.model import available_cpus
 from lightsr_export import export, profile
+from lightsr_export.errors import IntegerFormError
 from lightsr_export.report import versions
 from lightsr_train import checkpoint, settings, stages, store
 from lightsr_train.settings import RunConfig
@@ -69,6 +70,16 @@ class Experiment:
         return self.variants[0].config.last.network.scale
 
 
+@dataclass(frozen=True)
+class _Here:
+    """Circumstances of the timing; an interrupted experiment has no results."""
+
+    processor: str
+    versions: dict[str, str]
+    other_load_cpus: float
+    interrupted: bool = False
+
+
 def read(path: Path) -> Experiment:
     """The experiment that a TOML file describes.
 
@@ -80,12 +91,7 @@ def read(path: Path) -> Experiment:
     ExperimentError, SettingsError
         Missing or malformed; a setting that is unknown or out of range.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ExperimentError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"{path}: not a TOML file: {error}") from error
+    content = settings.read_toml(path)
     unknown = set(content) - {"title", "common", "variant"}
     tables, common = content.get("variant", []), content.get("common", {})
     proper = isinstance(common, dict) and isinstance(tables, list) and all(isinstance(table, dict) for table in tables)
@@ -157,6 +163,8 @@ def run(
     dict
         The result file's content.
     """
+    if not folder.is_dir():  # told now, not after the training
+        raise ExperimentError(f"{folder}: no such folder; --eval takes a folder of images")
     rows = []
     models: dict[str, onnx.ModelProto] = {}
     paths: dict[str, Path] = {}
@@ -166,11 +174,12 @@ def run(
         progress(f"exporting {variant.name}")
         exported = run_folder / "exported"
         export.export(run_folder, exported, export.Options(int8=False, overwrite=True), tell=progress)
-        trained = checkpoint.load(run_folder)
-        found = forms.of(trained.network())
-        models |= {f"{variant.name}/{form}": model for form, model in found.models.items() if form != "naive"}
         (paths[variant.name],) = exported.glob("*-fp32.onnx")
-        rows.append(_row(variant, trained, found.fp32, run_folder))
+        fp32 = onnx.load(paths[variant.name])
+        models[f"{variant.name}/fp32"] = fp32
+        with suppress(IntegerFormError):  # then it has times in fp32 alone
+            models[f"{variant.name}/int8"] = forms.in_integers(fp32)
+        rows.append(_row(variant, fp32, run_folder))
     store.remove(out / stages.STORE_FOLDER)
     progress("timing all in turns")
     others = device.Bystanders()
@@ -185,17 +194,15 @@ def run(
     measured = _quality(experiment, paths, folder, limit, progress)
     for row in rows:
         row["quality"] = measured.get(f"{row['name']}-x{experiment.scale}-fp32", [])
-    content = {
-        "title": experiment.title,
-        "protocol": {"scale": experiment.scale, "side_px": SIDE_PX, "rounds": ROUNDS, "threads": 1, "limit": limit},
-        "processor": processor.describe().label,
-        "versions": versions(),
-        "other_load_cpus": load,
-        "interpolation": {name: measured[name] for name in methods.interpolations(experiment.scale)},
-        "variants": rows,
-    }
-    start = documents.new("experiment", arguments, interrupted=False)
-    return start | {key: documents.rounded(value) for key, value in content.items()}
+    return documents.measured(
+        "experiment",
+        arguments,
+        _Here(processor.describe().label, versions(), load),
+        protocol={"scale": experiment.scale, "side_px": SIDE_PX, "rounds": ROUNDS, "threads": 1, "limit": limit},
+        title=experiment.title,
+        interpolation={name: measured[name] for name in methods.interpolations(experiment.scale)},
+        variants=rows,
+    )
 
 
 def _train(variant: Variant, folder: Path, images: Path, progress: Callable[[str], None]) -> None:
@@ -216,7 +223,8 @@ def _train(variant: Variant, folder: Path, images: Path, progress: Callable[[str
     )
 
 
-def _row(variant: Variant, trained: checkpoint.Checkpoint, fp32: onnx.ModelProto, folder: Path) -> dict[str, Any]:
+def _row(variant: Variant, fp32: onnx.ModelProto, folder: Path) -> dict[str, Any]:
+    trained = checkpoint.load(folder)
     lr = np.zeros((1, 1, SIDE_PX, SIDE_PX), np.float32)
     lines = [json.loads(line) for line in (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()]
     seconds = {line["stage"]: line["seconds"] for line in lines}
@@ -226,7 +234,7 @@ def _row(variant: Variant, trained: checkpoint.Checkpoint, fp32: onnx.ModelProto
         "family": trained.family,
         "dimensions": trained.dimensions,
         "parameters": profile.parameters(fp32),
-        "macs_per_px": sum(profile.multiply_adds(fp32, lr).values()) / (trained.dimensions["scale"] ** 2 * lr.size),
+        "macs_per_px": profile.macs_per_output_px(fp32, lr, trained.dimensions["scale"]),
         "steps": sum(stage.training.steps for stage in variant.config.stages),
         "seconds": sum(seconds.values()),
         "held_back_gain_db": trained.provenance["held_back_gain_db"],
@@ -242,8 +250,8 @@ def _quality(
     experiment: Experiment, paths: Mapping[str, Path], folder: Path, limit: int | None, progress: Callable[[str], None]
 ) -> dict[str, list[dict[str, Any]]]:
     """PSNR, SSIM and gain by data range, of every method by its name."""
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    selection = methods.select([str(path) for path in paths.values()], scale=experiment.scale, threads=threads)
+    names = [str(path) for path in paths.values()]
+    selection = methods.select(names, scale=experiment.scale, threads=available_cpus())
     report = scoring.measure(folder, selection, scale=experiment.scale, limit=limit, progress=progress)
     found: dict[str, list[dict[str, Any]]] = {}
     for summary in quality.summarise(report.scores):

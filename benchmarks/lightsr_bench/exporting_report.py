@@ -107,16 +107,14 @@ def document(report: Report, arguments: Sequence[str]) -> dict[str, Any]:
     arguments : sequence of str
         Of the command line.
     """
-    content = {
-        "protocol": {"side_px": report.side_px, "rounds": report.rounds, "threads": 1},
-        "processor": report.processor,
-        "versions": report.versions,
-        "other_load_cpus": report.other_load_cpus,
-        "networks": [asdict(measurement) for measurement in report.measurements],
-        "failures": {name: documents.public(reason) for name, reason in report.failures.items()},
-    }
-    start = documents.new("export", arguments, interrupted=report.interrupted)
-    return start | {key: documents.rounded(value) for key, value in content.items()}
+    return documents.measured(
+        "export",
+        arguments,
+        report,
+        protocol={"side_px": report.side_px, "rounds": report.rounds, "threads": 1},
+        networks=[asdict(measurement) for measurement in report.measurements],
+        failures={name: documents.public(reason) for name, reason in report.failures.items()},
+    )
 
 
 def from_document(content: Mapping[str, Any]) -> Report:

@@ -183,7 +183,7 @@ def measure(name: str, folders: Sequence[Path], goal: Goal, store: Path, *, prog
     return Row(
         name=name,
         parameters=profile.parameters(model),
-        macs_per_px=sum(profile.multiply_adds(model, lr).values()) / (goal.scale**2 * lr.size),
+        macs_per_px=profile.macs_per_output_px(model, lr, goal.scale),
         learning_rate=config.last.training.learning_rate,
         steps_per_second=last["steps"] / last["seconds"],
         memory_mib=last["memory_mib"],
@@ -202,16 +202,14 @@ def document(report: Report, arguments: Sequence[str]) -> dict[str, Any]:
     arguments : sequence of str
         Of the command line.
     """
-    content = {
-        "protocol": asdict(report.goal),
-        "processor": report.processor,
-        "versions": report.versions,
-        "other_load_cpus": report.other_load_cpus,
-        "networks": [asdict(row) for row in report.rows],
-        "failures": {name: documents.public(reason) for name, reason in report.failures.items()},
-    }
-    start = documents.new("training", arguments, interrupted=report.interrupted)
-    return start | {key: documents.rounded(value) for key, value in content.items()}
+    return documents.measured(
+        "training",
+        arguments,
+        report,
+        protocol=asdict(report.goal),
+        networks=[asdict(row) for row in report.rows],
+        failures={name: documents.public(reason) for name, reason in report.failures.items()},
+    )
 
 
 def text(content: Mapping[str, Any]) -> str:

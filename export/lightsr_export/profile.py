@@ -152,6 +152,11 @@ def multiply_adds(model: ModelSource, lr: NDArray[np.float32]) -> dict[str, int]
     return found
 
 
+def macs_per_output_px(model: ModelSource, lr: NDArray[np.float32], scale: int) -> float:
+    """`multiply_adds` of all operators together, per pixel of the result."""
+    return sum(multiply_adds(model, lr).values()) / (scale**2 * lr.size)
+
+
 def optimised_operators(model: ModelSource) -> dict[str, int]:
     """Operators of the graph that onnxruntime runs here, with their domain, by falling number."""
     with tempfile.TemporaryDirectory() as folder:

@@ -79,6 +79,14 @@ def test_the_commands(images: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert tables.renewed(text, [result])[0] == text
 
 
+def test_a_missing_folder_to_report_on_is_told_before_anything_is_trained(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "little.toml").write_text(SMALL.format(images=images))
+    found = experiment.read(tmp_path / "little.toml")
+    with pytest.raises(ExperimentError, match="none: no such folder; --eval takes a folder of images"):
+        experiment.run(found, tmp_path / "runs", tmp_path / "none", [], progress=lambda text: None)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_the_front() -> None:
     def row(name: str, ms: float | None, *psnr_db: float) -> dict[str, object]:
         return {"name": name, "fp32_ms": ms, "quality": [{"psnr_db": value} for value in psnr_db]}
@@ -103,7 +111,7 @@ def test_places_and_files_must_match(tmp_path: Path) -> None:
         (("expansion = 0", "scale = 3"), ExperimentError, "several scales"),
         (("steps = 6", "step = 6"), SettingsError, "has no setting 'step'"),
         (('family = "espcn"', 'family = "gan"'), SettingsError, "family 'gan'"),
-        (("[common]", "[common"), ExperimentError, "not a TOML file"),
+        (("[common]", "[common"), SettingsError, "not a TOML file"),
     ],
 )
 def test_wrong_experiments(change: tuple[str, str], error: type[Exception], message: str, tmp_path: Path) -> None:

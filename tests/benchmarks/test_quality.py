@@ -8,7 +8,7 @@ import pytest
 from lightsr import raster
 from lightsr.errors import ImageError
 from lightsr.image import Image
-from lightsr_bench import cli, documents, methods, quality, quality_report, scoring
+from lightsr_bench import arguments, documents, methods, quality, quality_report, scoring
 from lightsr_bench.cli import main
 from lightsr_bench.documents import DocumentError
 from lightsr_bench.methods import Selection
@@ -378,7 +378,7 @@ def test_ctrl_c_keeps_what_was_measured(
 
 def test_the_command_offers_every_degradation(capsys: pytest.CaptureFixture[str]) -> None:
     for kind in get_args(Degradation):
-        assert cli.parser().parse_args(["quality", "--data", ".", "--degradation", kind]).degradation == kind
+        assert arguments.parser().parse_args(["quality", "--data", ".", "--degradation", kind]).degradation == kind
     for wrong in (["--degradation", "cubic"], ["--limit", "0"], ["--threads", "-1"]):
         with pytest.raises(SystemExit) as stopped:
             main(["quality", "--data", ".", *wrong])

@@ -3,14 +3,15 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from lightsr import raster
 from lightsr.errors import LightsrError
 from lightsr_train import checkpoint, released, stages, store
 from lightsr_train.dimensions import NetworkConfig
@@ -32,16 +33,8 @@ TRAINING = TrainingConfig(
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("images")
-    random = np.random.default_rng(0)
-    for patient in range(3):
-        (folder / f"p{patient}").mkdir()
-        rows, columns = np.mgrid[:100, :90]
-        waves = 2000 * (1 + np.sin(rows / (3 + patient)) * np.cos(columns / 4)) + random.integers(0, 5, (100, 90))
-        with (folder / f"p{patient}" / "0.png").open("wb") as file:
-            raster.write_png(waves.astype(np.uint16), file)
-    return folder
+def images(waves: Callable[[Path, tuple[int, int]], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return waves(tmp_path_factory.mktemp("images"), (100, 90))
 
 
 def a_run(images: Path, **changes: object) -> RunConfig:
@@ -147,7 +140,7 @@ def test_released_models_are_found_by_name(monkeypatch: pytest.MonkeyPatch, stra
     assert [released.find("net", scale).dimensions["scale"] for scale in (2, 3, 4, 8)] == [2, 2, 4, 2]
     assert released.find("net-x4", 8).dimensions["scale"] == 4
     assert released.find(str(straight), 2).dimensions["scale"] == 4
-    with pytest.raises(LightsrError, match="--init large: no such file, and no released model; released are net-x2"):
+    with pytest.raises(LightsrError, match="init large: no such file, and no released model; released are net-x2"):
         released.find("large", 2)
     with pytest.raises(LightsrError, match="no such checkpoint"):
         released.find("large.pt", 2)
@@ -287,8 +280,6 @@ def test_a_run_that_diverges_keeps_what_was_saved(images: Path, tmp_path: Path) 
 
 def test_nothing_of_the_users_is_removed(images: Path, tmp_path: Path) -> None:
     """Images below the run folder, and a folder of ours with something else in it."""
-    import shutil
-
     study = tmp_path / "study"
     shutil.copytree(images, study / "images")
     (study / stages.STORE_FOLDER).mkdir()
@@ -304,8 +295,6 @@ def test_nothing_of_the_users_is_removed(images: Path, tmp_path: Path) -> None:
 
 
 def test_other_images_do_not_resume(images: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(images, tmp_path / "copy")
     config = dataclasses.replace(a_run(images), data=(tmp_path / "copy",))
     run = tmp_path / "run"
@@ -317,8 +306,6 @@ def test_other_images_do_not_resume(images: Path, tmp_path: Path) -> None:
 
 
 def test_a_link_to_nowhere_is_skipped(images: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(images, tmp_path / "copy")
     (tmp_path / "copy" / "p0" / "1.png").symlink_to(tmp_path / "nowhere")
     found = store.collection(tmp_path / "s", [tmp_path / "copy"], 2, min_side_px=16, degradations=["bicubic"])

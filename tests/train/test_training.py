@@ -1,11 +1,11 @@
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from lightsr import raster
 from lightsr.errors import LightsrError, OutputError
 from lightsr_train import checkpoint, data, settings, stages, training, validation
 from lightsr_train.contract import Network, ScaleConfig
@@ -19,16 +19,10 @@ TRAINING = TrainingConfig(
 
 
 @pytest.fixture(scope="module")
-def collection(tmp_path_factory: pytest.TempPathFactory) -> data.Collection:
-    folder = tmp_path_factory.mktemp("images")
-    random = np.random.default_rng(0)
-    for patient in range(3):
-        (folder / f"p{patient}").mkdir()
-        rows, columns = np.mgrid[:80, :90]
-        waves = 2000 * (1 + np.sin(rows / (3 + patient)) * np.cos(columns / 4)) + random.integers(0, 5, (80, 90))
-        with (folder / f"p{patient}" / "0.png").open("wb") as file:
-            raster.write_png(waves.astype(np.uint16), file)
-    return data.load([folder], 2, min_side_px=16)
+def collection(
+    waves: Callable[[Path, tuple[int, int]], Path], tmp_path_factory: pytest.TempPathFactory
+) -> data.Collection:
+    return data.load([waves(tmp_path_factory.mktemp("images"), (80, 90))], 2, min_side_px=16)
 
 
 YOUNGER = {**dataclasses.asdict(TrainingConfig()), "hard_share": {}, "degradations": {"bicubic": 1.0}}
@@ -253,3 +247,8 @@ def test_every_configuration_of_the_project_ends_at_its_scale(monkeypatch: pytes
         assert [stage.training.dual == "scales" for stage in config.stages] == [
             stage.network.scale in (4, 8) for stage in config.stages
         ]
+
+
+def test_a_state_of_an_older_version_is_named(collection: data.Collection, tmp_path: Path) -> None:
+    with pytest.raises(LightsrError, match="made by an older version; train into a new folder, with --init"):
+        trainer(collection, tmp_path).resume({"network": {}, "step": 3})

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lightsr_train.contract import Network
 from lightsr_train.dense import LightDense
-from lightsr_train.picture import ConsistencyStep, PolyphaseSkip, with_skip
+from lightsr_train.picture import ConsistencyStep, PolyphaseSkip, separable, with_skip
 from lightsr_train.settings import Dual, Loss, SettingsError, TrainingConfig
 from lightsr_train.upsampling import StagedDeconvolution
 
@@ -66,8 +66,7 @@ class Reduction(nn.Module):
         before = -downsampling_start(self.factor)
         after = len(self.taps) - self.factor - before
         padded = F.pad(picture, (before, after) * 2, mode="replicate")
-        rows = F.conv2d(padded, self.taps.view(1, 1, -1, 1), stride=(self.factor, 1))
-        return F.conv2d(rows, self.taps.view(1, 1, 1, -1), stride=(1, self.factor))
+        return separable(padded, self.taps, self.factor)
 
 
 class IntermediateTask(nn.Module):

@@ -102,14 +102,27 @@ class ConsistencyStep(nn.Module):
         before = self.margin_px * self.scale + downsampling_start(self.scale)
         after = self.margin_px * self.scale - (len(self.taps) - self.scale + downsampling_start(self.scale))
         inner = sr[..., before : sr.shape[-2] - after, before : sr.shape[-1] - after]
-        rows = F.conv2d(inner, self.taps.view(1, 1, -1, 1), stride=(self.scale, 1))
-        return F.conv2d(rows, self.taps.view(1, 1, 1, -1), stride=(1, self.scale))
+        return separable(inner, self.taps, self.scale)
 
     def forward(self, sr: Tensor, lr: Tensor) -> Tensor:
         """(n, 1, scale * (h + 2 m), scale * (w + 2 m)) and (n, 1, h, w) -> (n, 1, scale * h, scale * w)."""
         given_back = F.conv2d(lr - self.down(sr), self.weight * self.phases, padding=self.margin_px)
         beyond = self.margin_px * self.scale
         return sr[..., beyond:-beyond, beyond:-beyond] + F.pixel_shuffle(given_back, self.scale)
+
+
+def in_whole_blocks(lr: Tensor, block: int) -> Tensor:
+    """(n, 1, h, w), its sides filled up by the edge to multiples of `block`."""
+    if block == 1:
+        return lr
+    rows, columns = lr.shape[-2:]
+    return F.pad(lr, (0, -columns % block, 0, -rows % block), mode="replicate")
+
+
+def separable(picture: Tensor, taps: Tensor, stride: int) -> Tensor:
+    """(n, 1, h, w) under a filter with these taps along both axes, at every `stride`-th position."""
+    rows = F.conv2d(picture, taps.view(1, 1, -1, 1), stride=(stride, 1))
+    return F.conv2d(rows, taps.view(1, 1, 1, -1), stride=(1, stride))
 
 
 def bicubic_phase_filters(scale: int) -> Tensor:
@@ -119,7 +132,7 @@ def bicubic_phase_filters(scale: int) -> Tensor:
     return filters.reshape(scale**2, 1, SKIP_KERNEL_PX, SKIP_KERNEL_PX).float()
 
 
-def with_skip(detail: Tensor, lr: Tensor, skip: "PolyphaseSkip | None", step: "ConsistencyStep") -> Tensor:
+def with_skip(detail: Tensor, lr: Tensor, skip: PolyphaseSkip | None, step: ConsistencyStep) -> Tensor:
     """The skip's picture and the detail, after the consistency step.
 
     Beyond its border the picture goes on by its edge, and the network adds nothing there.

@@ -20,9 +20,9 @@ def find(text: str, scale: int) -> Checkpoint:
     Parameters
     ----------
     text : str
-        A checkpoint or a run folder; the name of a released model with its scale, such as
-        "base-x2"; or without it, such as "base": then that of `scale`, or of x2, which the
-        others start from, where there is none.
+        The name of a released model with its scale, such as "base-x2"; or without it, such as
+        "base": then that of `scale`, or of x2, which the others start from, where there is
+        none; else a checkpoint or a run folder.
     scale : int
         Of the network to be trained.
 
@@ -31,11 +31,11 @@ def find(text: str, scale: int) -> Checkpoint:
     CheckpointError
         There is none; the message names those that are.
     """
-    path = Path(text)
-    if path.exists() or path.suffix == ".pt" or len(path.parts) > 1:
-        return checkpoint.load(path)
     for name in (f"{text}-x{scale}", f"{text}-x2", text):
         if name in names():
             return checkpoint.load(FOLDER / f"{name}.pt")
+    path = Path(text)
+    if path.exists() or path.suffix == ".pt" or len(path.parts) > 1:
+        return checkpoint.load(path)
     known = ", ".join(names()) or f"none here: {FOLDER} is part of the repository, not of the wheel"
-    raise CheckpointError(f"--init {text}: no such file, and no released model; released are {known}")
+    raise CheckpointError(f"init {text}: no such file, and no released model; released are {known}")

@@ -258,13 +258,23 @@ def from_file(path: Path) -> RunConfig:
     SettingsError
         Missing or malformed file, unknown key, value out of range, unset variable.
     """
+    return from_content(read_toml(path), path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Content of a TOML file.
+
+    Raises
+    ------
+    SettingsError
+        Missing or malformed.
+    """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not a TOML file: {error}") from error
-    return from_content(content, path)
 
 
 def from_content(content: dict[str, Any], path: Path) -> RunConfig:

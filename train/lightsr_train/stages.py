@@ -17,7 +17,6 @@ from lightsr_train.training import STATE_FILE, Progress, Trainer
 STORE_FOLDER = ".lightsr-images"
 """In the run folder, while it is not finished: the training pictures of the current stage."""
 
-
 FREE_DIMENSIONS = frozenset({"scale", "consistency"})
 """Dimensions in which a network may differ from the one that it starts from."""
 

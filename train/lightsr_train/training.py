@@ -2,7 +2,6 @@
 
 import copy
 import json
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -27,8 +26,6 @@ from lightsr_train.patches import Ahead, PatchSampler
 from lightsr_train.processes import Processes
 from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig
 from lightsr_train.validation import enlarge_with, gain_over_bicubic
-
-logger = logging.getLogger(__name__)
 
 STATE_FILE = "state.pt"
 """In the run folder: all that resuming needs."""
@@ -198,6 +195,11 @@ class Trainer:
         checkpoint.CheckpointError
             It belongs to other settings.
         """
+        if "objective" not in state:
+            raise checkpoint.CheckpointError(
+                f"{self.run / STATE_FILE}: made by an older version; train into a new folder, "
+                f"with --init {self.run} to start from what it has learned"
+            )
         # Dimensions and settings that are younger than the state have their default.
         found = {"images": self.images, "init": "", **state.get("settings", {})}
         found["network"] = {**asdict(type(self.stage.network)()), **found.get("network", {})}
