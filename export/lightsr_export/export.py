@@ -251,13 +251,14 @@ def _attempts(
     tell("int8: calibrating")
     search = Search(model, list(calibration_inputs(training)), judge, allowed_db=options.allowed_db, tell=tell)
     settings = trained.provenance["training"]
+    block_px = trained.network().alignment_px
 
     def sampler() -> PatchSampler:
         tell("int8: measuring what fp32 gets wrong in every training image")
         return PatchSampler(
             weighed(training, model),
             scale=trained.dimensions["scale"],
-            patch_px=settings["patch_px"],
+            patch_px=-(-settings["patch_px"] // block_px) * block_px,
             batch=settings["batch"],
             seed=settings["seed"],
             unit=True,
@@ -310,7 +311,7 @@ def _measured(models: dict[Precision, tuple[str, bytes]], judge: Judge) -> tuple
                 bytes=len(content),
                 sha256=hashlib.sha256(content).hexdigest(),
                 parameters=profile.parameters(content),
-                macs_per_px=sum(profile.multiply_adds(content, lr).values()) / (model.card.scale**2 * lr.size),
+                macs_per_px=profile.macs_per_output_px(content, lr, model.card.scale),
                 minimum_ms=minimum_ms,
                 median_ms=median_ms,
                 operators=profile.optimised_operators(content),

@@ -128,7 +128,7 @@ class QuantisedGraph(nn.Module):
                 self.zeros[key] = float(zero)
 
     def forward(self, lr: Tensor) -> Tensor:
-        """(n, 1, h, w) -> (n, 1, scale * h, scale * w), for sides that the trunk divides."""
+        """(n, 1, h, w) -> (n, 1, scale * h, scale * w), for sides of whole blocks."""
         known: dict[str, Tensor] = {"lr": lr}
         for node in self.nodes:
             operator = _OPERATORS.get(node.op_type)
@@ -195,6 +195,8 @@ def _convolution(node: onnx.NodeProto, inputs: list[Tensor]) -> Tensor:
 
 
 def _pad(node: onnx.NodeProto, inputs: list[Tensor]) -> Tensor:
+    if not inputs[1].numel():  # it fills up an odd side
+        return inputs[0]
     _, _, top, left, _, _, bottom, right = inputs[1].tolist()
     mode = _attributes(node).get("mode", b"constant").decode()
     return F.pad(inputs[0], (left, right, top, bottom), mode="replicate" if mode == "edge" else mode)
@@ -261,7 +263,7 @@ def finetuned(
     for step in range(tuning.steps):
         batch = sampler.draw(step)
         low, high, weight = (torch.from_numpy(values) for values in batch)
-        sr = graph(low)[..., : high.shape[-2], : high.shape[-1]]  # an odd side was filled up
+        sr = graph(low)
         margin = tuning.margin_px * sampler.scale
         loss = penalty(weight * (without_border(sr, margin) - without_border(high, margin)), "squared")
         optimiser.zero_grad(set_to_none=True)

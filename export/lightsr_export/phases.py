@@ -1,4 +1,4 @@
-"""Skip and consistency step on the trunk's own grid.
+"""Skip and consistency step on the grid of the network's blocks.
 
 Between the trunk and the output lie linear maps only: the skip from the input, the sum,
 and the consistency step ``sr + lambda * up(lr - down(sr))``. On the output's grid they are
@@ -197,12 +197,8 @@ class FixedConvolution(nn.Module):
 
 
 def of_input(weight: NDArray[np.float64], block: int) -> FixedConvolution:
-    """Convolution of the input that gives phases: `weight` (p * p, 1, k, k) for whole blocks.
-
-    An odd side is filled up to whole blocks by the edge.
-    """
-    reach = weight.shape[-1] // 2
-    return FixedConvolution(packed(weight, block), edge=(reach, reach + block - 1), stride=block)
+    """Convolution of an edge-padded input that gives phases: `weight` (p * p, 1, k, k) for whole blocks."""
+    return FixedConvolution(packed(weight, block), edge=(weight.shape[-1] // 2,) * 2, stride=block)
 
 
 class PhaseConsistency(nn.Module):

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from lightsr_train.branches import BranchedConvolution
 from lightsr_train.dense import LightDense
-from lightsr_train.picture import PolyphaseSkip, ZeroSumStem
+from lightsr_train.picture import PolyphaseSkip, ZeroSumStem, in_whole_blocks
 from lightsr_train.upsampling import StagedDeconvolution
 from torch import Tensor, nn
 
-from lightsr_export.phases import FixedConvolution, PhaseConsistency, of_input, on_coarser_grid
+from lightsr_export.phases import FixedConvolution, PhaseConsistency, of_input, on_coarser_grid, packed
 
 logger = logging.getLogger(__name__)
 
@@ -185,10 +185,11 @@ def with_subpixels(network: nn.Module) -> nn.Module | None:
 
 
 class PhaseNetwork(nn.Module):
-    """A light dense network whose skip, sum and consistency step work on the trunk's grid.
+    """A light dense network whose skip, sum and consistency step work on the grid of its blocks.
 
     The last of several deconvolutions reads the one before it without DepthToSpace between:
     on the grid that is coarser by that one's stride its input has as many more channels.
+    A single one gives the phases of a whole block at once, with a stride of so many trunk pixels.
 
     Parameters
     ----------
@@ -205,21 +206,20 @@ class PhaseNetwork(nn.Module):
     ) -> None:
         super().__init__()
         config = network.config
-        self.scale, self.block = config.scale, config.unshuffle
-        # The last pixels also fill up an odd side.
-        self.stem = FixedConvolution(stem.weight, edge=(self.block, 2 * self.block - 1), stride=self.block)
+        self.scale, self.block = config.scale, config.block_px
+        self.stem = stem
         self.blocks, self.fuse = network.blocks, network.fuse
         network.stem = network.deconvolution = nn.Identity()
         network.skip = None
         self.body = (network,)  # its blocks and fusion are parts of this module already
         self.strides = [stage.stride for stage in stages]
         self.stages = nn.ModuleList(stage.convolution for stage in stages[:-1])
-        self.tail = stages[-1].convolution
+        weight = stages[-1].convolution.weight.detach()
         if len(stages) > 1:
-            weight = on_coarser_grid(self.tail.weight.detach(), self.strides[-2])
-            reach = weight.shape[-1] // 2
-            self.tail = nn.Conv2d(weight.shape[1], weight.shape[0], 2 * reach + 1, padding=reach, bias=False)
-            self.tail.weight.data.copy_(weight)
+            weight = on_coarser_grid(weight, self.strides[-2])
+        step = self.block // config.unshuffle
+        reach = weight.shape[-1] // 2
+        self.tail = FixedConvolution(packed(weight.double().numpy(), step), zeros=(reach, reach), stride=step)
         kernel = skip.weight.detach().double().numpy()
         self.skip = of_input(kernel, self.block)
         self.consistency = (
@@ -228,17 +228,19 @@ class PhaseNetwork(nn.Module):
 
     def forward(self, lr: Tensor) -> Tensor:
         """(n, 1, h, w) -> (n, 1, scale * h, scale * w)."""
+        rows, columns = lr.shape[-2:]
+        lr = in_whole_blocks(lr, self.block)
         detail = self.detail(self.body[0].detail(self.stem(lr))[0])
         sr = self.skip(lr) + detail
         if self.consistency is not None:
             sr = self.consistency(sr, detail, lr)
         sr = F.pixel_shuffle(sr, self.scale * self.block)
         if self.block > 1:
-            sr = sr[..., : self.scale * lr.shape[2], : self.scale * lr.shape[3]]
+            sr = sr[..., : self.scale * rows, : self.scale * columns]
         return sr
 
     def detail(self, features: Tensor) -> Tensor:
-        """The trunk's features -> the phases of every trunk pixel."""
+        """The trunk's features -> the phases of every block."""
         between = self.strides[:-2]  # after each of these stages the grid becomes finer
         for index, stage in enumerate(self.stages):
             features = F.relu(stage(features))
@@ -252,7 +254,7 @@ class PhaseNetwork(nn.Module):
 
 
 def on_phases(network: nn.Module) -> nn.Module | None:
-    """Skip, sum and consistency step of a light dense network: on the trunk's grid."""
+    """Skip, sum and consistency step of a light dense network: on the grid of its blocks."""
     if not isinstance(network, LightDense) or not isinstance(network.skip, PolyphaseSkip):
         return None
     parts = list(network.deconvolution) if isinstance(network.deconvolution, nn.Sequential) else [network.deconvolution]

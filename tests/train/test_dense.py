@@ -94,7 +94,7 @@ def test_reach_bounds_what_an_output_pixel_depends_on(config: NetworkConfig) -> 
     network = a_network(config)
     side = 2 * config.halo_px + 12
     lr = torch.rand(1, 1, side, side, requires_grad=True)
-    for offset in range(config.unshuffle):
+    for offset in range(config.block_px):
         middle = config.scale * (side // 2 + offset)
         lr.grad = None
         network(lr)[0, 0, middle : middle + config.scale, middle : middle + config.scale].sum().backward()

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from lightsr_train.blocks import DenseBlock, DenseLayer
 from lightsr_train.contract import Network, ScaleConfig
 from lightsr_train.dimensions import NetworkConfig
-from lightsr_train.picture import ConsistencyStep, FreeStem, PolyphaseSkip, ZeroSumStem, with_skip
+from lightsr_train.picture import ConsistencyStep, FreeStem, PolyphaseSkip, ZeroSumStem, in_whole_blocks, with_skip
 from lightsr_train.upsampling import StagedDeconvolution, Subpixel, deconvolution
 
 
@@ -110,8 +110,8 @@ class LightDense(Network):
 
     @property
     def alignment_px(self) -> int:
-        """Low-resolution pixels that a trunk pixel covers."""
-        return self.config.unshuffle
+        """Low-resolution pixels that a block covers."""
+        return self.config.block_px
 
     @property
     def consistency(self) -> float:
@@ -132,13 +132,12 @@ class LightDense(Network):
             In the same unit.
         """
         rows, columns = lr.shape[-2:]
-        unshuffle = self.config.unshuffle
-        lr = F.pad(lr, (0, -columns % unshuffle, 0, -rows % unshuffle), mode="replicate")
+        lr = in_whole_blocks(lr, self.config.block_px)
         sr = self.enlarge(lr)[0]
         return sr[..., : self.config.scale * rows, : self.config.scale * columns]
 
     def enlarge(self, lr: Tensor) -> tuple[Tensor, Tensor]:
-        """`forward` for pictures of whole trunk pixels, and what the deconvolution before the last one gives."""
+        """`forward` for pictures of whole blocks, and what the deconvolution before the last one gives."""
         stem = self.stem(lr)
         if self.precision is torch.float32:
             detail, before = self.detail(stem)

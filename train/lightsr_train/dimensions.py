@@ -135,6 +135,15 @@ class NetworkConfig(ScaleConfig):
         return (first * self.unshuffle, *others)
 
     @property
+    def block_px(self) -> int:
+        """Low-resolution pixels, along one axis, to whole multiples of which a picture is filled up.
+
+        A block is a trunk pixel. At x2 and x3 it is never less than two pixels: with as few phases as a
+        pixel has there, the exported network's last convolutions would mostly compute what is thrown away.
+        """
+        return 2 if self.scale < 4 else self.unshuffle
+
+    @property
     def reach_px(self) -> int:
         """Low-resolution pixels on each side that one output pixel depends on.
 
@@ -152,5 +161,5 @@ class NetworkConfig(ScaleConfig):
 
     @property
     def halo_px(self) -> int:
-        """`reach_px` rounded up to whole trunk pixels: what a tile needs around it."""
-        return -(-self.reach_px // self.unshuffle) * self.unshuffle
+        """`reach_px` rounded up to whole blocks: what a tile needs around it."""
+        return -(-self.reach_px // self.block_px) * self.block_px
