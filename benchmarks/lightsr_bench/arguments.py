@@ -149,6 +149,7 @@ def _add_experiment(commands: Any) -> None:
     x.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folders, one a variant")
     x.add_argument("--eval", type=Path, required=True, metavar="DIR", help="folder of images to report on")
     x.add_argument("--limit", type=positive, metavar="N", help="only about N of these images, spread evenly")
+    x.add_argument("--only", nargs="+", metavar="NAME", help="only these variants; the table names the others")
     _add_output(x)
     t = commands.add_parser(
         "tables",

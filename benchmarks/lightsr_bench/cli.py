@@ -149,6 +149,8 @@ def _experiment(arguments: argparse.Namespace) -> int:
     _quieten_exporter()
     _check_targets(arguments.json, force=arguments.force)
     found = experiment.read(arguments.config)
+    if arguments.only:
+        found = experiment.only(found, arguments.only)
     content = experiment.run(
         found, arguments.out, arguments.eval, arguments.argv, limit=arguments.limit, progress=_progress
     )

@@ -87,6 +87,17 @@ def test_a_missing_folder_to_report_on_is_told_before_anything_is_trained(images
     assert not (tmp_path / "runs").exists()
 
 
+def test_some_variants_alone(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "little.toml"
+    config.write_text(SMALL.format(images=images))
+    arguments = ["experiment", str(config), "--out", str(tmp_path / "runs"), "--eval", str(images), "--only"]
+    assert cli.main([*arguments, "espcn"]) == 0
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["espcn"]
+    assert "Not in this run: dense, one-shot" in capsys.readouterr().out
+    assert cli.main([*arguments, "espcm"]) == 1
+    assert "--only espcm: no such variant; there are dense, one-shot, espcn" in capsys.readouterr().err
+
+
 def test_the_front() -> None:
     def row(name: str, ms: float | None, *psnr_db: float) -> dict[str, object]:
         return {"name": name, "fp32_ms": ms, "quality": [{"psnr_db": value} for value in psnr_db]}
