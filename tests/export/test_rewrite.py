@@ -80,6 +80,16 @@ def test_baselines_are_rewritten_too(family: str, scale: int) -> None:
     assert not any(isinstance(part, nn.ConvTranspose2d) for part in found.modules())
 
 
+@pytest.mark.parametrize(
+    ("scale", "unshuffle", "phases", "stride"), [(2, 1, 16, 2), (2, 2, 16, 1), (3, 1, 36, 2), (4, 1, 16, 1)]
+)
+@torch.no_grad()
+def test_the_tail_gives_the_phases_of_a_block_at_once(scale: int, unshuffle: int, phases: int, stride: int) -> None:
+    tail = rewritten(a_network(scale=scale, unshuffle=unshuffle, stage_channels=16))[0].tail
+    assert isinstance(tail, rewrite.FixedConvolution)
+    assert (len(tail.weight), tail.stride) == (phases, stride)
+
+
 def test_the_network_itself_is_not_changed() -> None:
     network = a_network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
