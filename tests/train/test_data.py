@@ -1,6 +1,9 @@
 import dataclasses
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from lightsr.upscaler import IntensityMap
 from lightsr_train import data
 from lightsr_train.data import DataError
 from lightsr_train.patches import PatchSampler
+from numpy.typing import NDArray
 
 
 def write(path: Path, pixels: np.ndarray) -> None:
@@ -132,6 +136,51 @@ def test_patches_match_weigh_alike_and_repeat(folder: Path) -> None:
     again = PatchSampler(pairs, scale=2, patch_px=16, batch=64, seed=3).draw(5)
     assert np.array_equal(again.low, low)
     assert not np.array_equal(sampler.draw(6).low, low)
+
+
+def test_patches_reach_over_the_edges_of_their_picture_as_on_the_device(folder: Path) -> None:
+    (pair, *_) = data.load([folder], 2, min_side_px=16).pairs
+    whole, high = np.pad(pair.low, 3, mode="edge"), np.pad(pair.high, 6, mode="edge")
+    last = np.subtract(whole.shape, 16)
+    seen = []
+    for edge_share in (0.0, 0.9):
+        sampler = PatchSampler(
+            [pair], scale=2, patch_px=16, batch=64, seed=3, unit=True, margin_px=3, edge_share=edge_share
+        )
+        batch = sampler.draw(0)
+        mapping = IntensityMap.of(pair.low)
+        corners = []
+        for low, sharp in zip(batch.low[:, 0], batch.high[:, 0], strict=True):
+            top, left, turn = place(low * mapping.span + mapping.offset, whole)
+            wanted = high[2 * top : 2 * top + 32, 2 * left : 2 * left + 32]
+            assert turn(sharp * mapping.span + mapping.offset) == pytest.approx(wanted, abs=0.01)
+            corners.append((top, left))
+        edges = [
+            edge
+            for top, left in corners
+            for edge in ((0, top == 0), (1, top == last[0]), (2, left == 0), (3, left == last[1]))
+            if edge[1]
+        ]
+        seen.append(len(edges))
+        assert edge_share == 0 or {number for number, _ in edges} == {0, 1, 2, 3}
+    assert seen[0] == 0
+    assert seen[1] > 50
+
+
+Turn = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+def place(low: NDArray[np.float32], whole: NDArray[Any]) -> tuple[int, int, Turn]:
+    """Where a patch was cut, and the turn that brings it back."""
+    windows = np.lib.stride_tricks.sliding_window_view(whole, low.shape)
+    turns: list[Turn] = [partial(lambda k, a: np.rot90(a, k), k) for k in range(4)]
+    turns += [partial(lambda k, a: np.rot90(a.T, k), k) for k in range(4)]
+    for turn in turns:
+        difference = np.abs(windows - turn(low)).max(axis=(2, 3))
+        top, left = np.unravel_index(difference.argmin(), difference.shape)
+        if difference[top, left] < 0.01:
+            return int(top), int(left), turn
+    pytest.fail("a patch that is no part of its picture")
 
 
 def test_unit_patches_are_the_same_mapped_as_their_whole_image_and_weighted_back(folder: Path) -> None:

@@ -25,7 +25,12 @@ def collection(
     return data.load([waves(tmp_path_factory.mktemp("images"), (80, 90))], 2, min_side_px=16)
 
 
-YOUNGER = {**dataclasses.asdict(TrainingConfig()), "hard_share": {}, "degradations": {"bicubic": 1.0}}
+YOUNGER = {
+    **dataclasses.asdict(TrainingConfig()),
+    "edge_share": 0.0,
+    "hard_share": {},
+    "degradations": {"bicubic": 1.0},
+}
 """What settings that a checkpoint is older than were when it was made."""
 
 

@@ -54,6 +54,11 @@ class PatchSampler:
         rare sharp edges, which most of the squared error comes from, are seen often enough.
     mix : dict of str to float, optional
         Share of every degradation, in the order of `Pair.lows`.
+    margin_px : int
+        Low-resolution pixels by which pictures go on beyond their edges, by their edge values as on
+        the device. The loss must leave out so much of a patch.
+    edge_share : float
+        Share of the patches that are moved to an edge of their picture, where they begin in this margin.
     """
 
     def __init__(
@@ -67,6 +72,8 @@ class PatchSampler:
         unit: bool = False,
         hard_share: dict[str, float] | None = None,
         mix: dict[str, float] | None = None,
+        margin_px: int = 0,
+        edge_share: float = 0.0,
     ) -> None:
         self.scale = scale
         self.patch_px = patch_px
@@ -74,6 +81,8 @@ class PatchSampler:
         self.seed = seed
         self.unit = unit
         self.hard_share = hard_share or {}
+        self.margin_px = margin_px
+        self.edge_share = edge_share
         mix = mix or {BICUBIC: 1.0}
         self.effects = [parse(text).varying for text in mix]
         self.shares = np.cumsum(list(mix.values())) / sum(mix.values())
@@ -123,10 +132,10 @@ class PatchSampler:
         size, scale = self.patch_px, self.scale
         for _ in range(8):  # a flat patch teaches nothing; an all but empty picture still ends
             top, left = self._place(pair, random)
-            low = whole[top : top + size, left : left + size]
+            low = _window(whole, top, left, size)
             if low.min() != low.max():
                 break
-        return low, pair.high[scale * top : scale * (top + size), scale * left : scale * (left + size)]
+        return low, _window(pair.high, scale * top, scale * left, scale * size)
 
     def _place(self, pair: Pair, random: np.random.Generator) -> tuple[int, int]:
         """Top left corner of a patch, low-resolution pixels."""
@@ -137,7 +146,17 @@ class PatchSampler:
             block = np.unravel_index(min(int(chosen), pair.hardness.size - 1), pair.hardness.shape)
             spare = max(0, self.patch_px - BLOCK_PX)  # the block lies anywhere in the patch
             corner = np.clip(np.multiply(block, BLOCK_PX) - random.integers(spare + 1, size=2), 0, last)
+        if random.random() < self.edge_share:
+            axis = random.integers(2)
+            corner[axis] = random.choice((-self.margin_px, last[axis] + self.margin_px))
         return int(corner[0]), int(corner[1])
+
+
+def _window(picture: NDArray[Any], top: int, left: int, size: int) -> NDArray[Any]:
+    """A square part of a picture that goes on by its edge."""
+    beyond = [(max(0, -first), max(0, first + size - n)) for first, n in zip((top, left), picture.shape, strict=True)]
+    part = picture[max(0, top) : top + size, max(0, left) : left + size]
+    return np.pad(part, beyond, mode="edge") if any(map(any, beyond)) else part
 
 
 def _mapped(part: NDArray[Any], offset: float, span: float) -> NDArray[np.float32]:

@@ -49,6 +49,9 @@ class TrainingConfig:
     margin_px : int
         Low-resolution pixels at a patch's border that the loss leaves out: there the
         network misses context that it always has on the device.
+    edge_share : float
+        Share of the patches that lie at an edge of their image, which goes on there by its edge
+        values as on the device.
     learning_rate : float
         Peak of the cosine schedule, reached after `warmup` steps.
     warmup : int
@@ -89,6 +92,7 @@ class TrainingConfig:
     batch: int = 8
     patch_px: int = 48
     margin_px: int = 4
+    edge_share: float = 0.1
     learning_rate: float = 1e-3
     warmup: int = 500
     average: float = 0.999
@@ -119,7 +123,7 @@ class TrainingConfig:
         for name, kind in (("precision", Precision), ("loss", Loss), ("dual", Dual)):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name} is '{getattr(self, name)}'; {', '.join(get_args(kind))} are allowed")
-        for name in ("average", "squared_share", "hold_back", "dual_start", "dual_end"):
+        for name in ("average", "squared_share", "edge_share", "hold_back", "dual_start", "dual_end"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; 0 up to, not including, 1 is allowed")
         for name in ("learning_rate", "clip"):

@@ -145,6 +145,8 @@ class Trainer:
             unit=self.network.intensity == "unit",
             hard_share=settings.hard_share,
             mix=settings.degradations,
+            margin_px=settings.margin_px,
+            edge_share=settings.edge_share,
         )
         self.objective = Objective(self.network, settings)
         if initial is not None:
