@@ -155,8 +155,8 @@ def _experiment(arguments: argparse.Namespace) -> int:
         found, arguments.out, arguments.eval, arguments.argv, limit=arguments.limit, progress=_progress
     )
     _progress("")
-    print(experiment.text(content))
     _write(arguments, content)
+    print(experiment.text(content))
     return 0
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -110,10 +110,23 @@ def measured(
     arguments: Sequence[str],
     found: Circumstances,
     *,
-    protocol: dict[str, Any],
-    **content: Any,
+    protocol: Mapping[str, Any],
+    content: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """A result file of something that was timed here: `new`, how, where, and `content` with rounded figures."""
+    """A result file of something that was timed here.
+
+    Parameters
+    ----------
+    kind : Kind
+    arguments : sequence of str
+        Of the command line.
+    found : Circumstances
+        Where and how well it was timed.
+    protocol : dict
+        How.
+    content : dict
+        What was found; its figures are rounded.
+    """
     facts: dict[str, Any] = {
         "protocol": protocol,
         "processor": found.processor,

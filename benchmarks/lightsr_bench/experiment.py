@@ -217,10 +217,12 @@ def run(
         arguments,
         _Here(processor.describe().label, versions(), load),
         protocol={"scale": experiment.scale, "side_px": SIDE_PX, "rounds": ROUNDS, "threads": 1, "limit": limit},
-        title=experiment.title,
-        left_out=list(experiment.left_out),
-        interpolation={name: measured[name] for name in methods.interpolations(experiment.scale)},
-        variants=rows,
+        content={
+            "title": experiment.title,
+            "left_out": list(experiment.left_out),
+            "interpolation": {name: measured[name] for name in methods.interpolations(experiment.scale)},
+            "variants": rows,
+        },
     )
 
 
@@ -321,7 +323,8 @@ def text(content: Mapping[str, Any]) -> str:
         times = [_time(row[latency], row["name"] in fronts[latency]) for latency in ("fp32_ms", "int8_ms")]
         cells = [row["name"], row["note"], f"{row['parameters']:,}", f"{row['macs_per_px']:,.0f}"]
         gains = row["held_back_gain_db"].values()
-        cells += [f"{row['steps']:,}", f"{row['seconds']:,.0f}", *times, f"{sum(gains) / len(gains):+.2f}"]
+        held_back = f"{sum(gains) / len(gains):+.2f}" if gains else ""
+        cells += [f"{row['steps']:,}", f"{row['seconds']:,.0f}", *times, held_back]
         cells += _scores(row["quality"])
         lines.append(f"| {' | '.join(cells)} |")
     images = ", ".join(f"{entry['range']} {entry['images']}" for entry in content["interpolation"]["bicubic"])

@@ -112,8 +112,10 @@ def document(report: Report, arguments: Sequence[str]) -> dict[str, Any]:
         arguments,
         report,
         protocol={"side_px": report.side_px, "rounds": report.rounds, "threads": 1},
-        networks=[asdict(measurement) for measurement in report.measurements],
-        failures={name: documents.public(reason) for name, reason in report.failures.items()},
+        content={
+            "networks": [asdict(measurement) for measurement in report.measurements],
+            "failures": {name: documents.public(reason) for name, reason in report.failures.items()},
+        },
     )
 
 

@@ -207,8 +207,10 @@ def document(report: Report, arguments: Sequence[str]) -> dict[str, Any]:
         arguments,
         report,
         protocol=asdict(report.goal),
-        networks=[asdict(row) for row in report.rows],
-        failures={name: documents.public(reason) for name, reason in report.failures.items()},
+        content={
+            "networks": [asdict(row) for row in report.rows],
+            "failures": {name: documents.public(reason) for name, reason in report.failures.items()},
+        },
     )
 
 

@@ -258,10 +258,12 @@ def _attempts(
         return PatchSampler(
             weighed(training, model),
             scale=trained.dimensions["scale"],
-            patch_px=-(-settings["patch_px"] // block_px) * block_px,
+            patch_px=settings["patch_px"] // block_px * block_px,
             batch=settings["batch"],
             seed=settings["seed"],
             unit=True,
+            margin_px=(options.tuning or Tuning()).margin_px,
+            edge_share=settings.get("edge_share", 0.0),
         )
 
     return search.until_it_passes(sampler, options.tuning)

@@ -206,7 +206,7 @@ class PhaseNetwork(nn.Module):
     ) -> None:
         super().__init__()
         config = network.config
-        self.scale, self.block = config.scale, config.block_px
+        self.scale, self.block_px = config.scale, config.block_px
         self.stem = stem
         self.blocks, self.fuse = network.blocks, network.fuse
         network.stem = network.deconvolution = nn.Identity()
@@ -217,25 +217,25 @@ class PhaseNetwork(nn.Module):
         weight = stages[-1].convolution.weight.detach()
         if len(stages) > 1:
             weight = on_coarser_grid(weight, self.strides[-2])
-        step = self.block // config.unshuffle
+        step = self.block_px // config.unshuffle
         reach = weight.shape[-1] // 2
         self.tail = FixedConvolution(packed(weight.double().numpy(), step), zeros=(reach, reach), stride=step)
         kernel = skip.weight.detach().double().numpy()
-        self.skip = of_input(kernel, self.block)
+        self.skip = of_input(kernel, self.block_px)
         self.consistency = (
-            PhaseConsistency(kernel, self.scale, self.block, config.consistency) if config.consistency else None
+            PhaseConsistency(kernel, self.scale, self.block_px, config.consistency) if config.consistency else None
         )
 
     def forward(self, lr: Tensor) -> Tensor:
         """(n, 1, h, w) -> (n, 1, scale * h, scale * w)."""
         rows, columns = lr.shape[-2:]
-        lr = in_whole_blocks(lr, self.block)
+        lr = in_whole_blocks(lr, self.block_px)
         detail = self.detail(self.body[0].detail(self.stem(lr))[0])
         sr = self.skip(lr) + detail
         if self.consistency is not None:
             sr = self.consistency(sr, detail, lr)
-        sr = F.pixel_shuffle(sr, self.scale * self.block)
-        if self.block > 1:
+        sr = F.pixel_shuffle(sr, self.scale * self.block_px)
+        if self.block_px > 1:
             sr = sr[..., : self.scale * rows, : self.scale * columns]
         return sr
 

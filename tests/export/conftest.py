@@ -19,7 +19,14 @@ from lightsr_train.networks import NETWORKS, build, dimensions
 from lightsr_train.settings import TrainingConfig
 from lightsr_train.upsampling import StagedDeconvolution
 
-SMALL: dict[str, Any] = {"channels": 16, "growth": 16, "layers": 2, "blocks": 2, "stage_channels": 4}
+SMALL: dict[str, Any] = {
+    "channels": 16,
+    "growth": 16,
+    "layers": 2,
+    "blocks": 2,
+    "unshuffle": 1,
+    "stage_channels": 4,
+}
 
 
 def a_network(**changes: Any) -> LightDense:

@@ -167,6 +167,15 @@ def test_patches_reach_over_the_edges_of_their_picture_as_on_the_device(folder: 
     assert seen[1] > 50
 
 
+def test_pictures_no_larger_than_a_patch_have_edges_too(folder: Path) -> None:
+    (pair, *_) = data.load([folder], 2, min_side_px=16).pairs
+    side = min(pair.low.shape)
+    settings = {"scale": 2, "batch": 16, "seed": 3, "hard_share": {pair.origin.modality: 0.5}}
+    batch = PatchSampler([pair], patch_px=side, margin_px=4, edge_share=0.9, **settings).draw(0)
+    assert batch.low.shape == (16, 1, side, side)
+    assert np.isfinite(batch.high).all()
+
+
 Turn = Callable[[NDArray[Any]], NDArray[Any]]
 
 

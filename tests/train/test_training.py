@@ -250,8 +250,13 @@ def test_every_configuration_of_the_project_ends_at_its_scale(monkeypatch: pytes
         assert path.stem == f"{config.name}-x{config.last.network.scale}"
         assert config.stages[0].network.scale == 2
         assert [stage.training.dual == "scales" for stage in config.stages] == [
-            stage.network.scale in (4, 8) for stage in config.stages
+            stage.network.scale in (4, 8) and stage.name != "x4-edges" for stage in config.stages
         ]
+
+
+def test_patches_reach_over_edges_by_what_the_loss_leaves_out(collection: data.Collection, tmp_path: Path) -> None:
+    sampler = trainer(collection, tmp_path, margin_px=3, edge_share=0.3).sampler
+    assert (sampler.margin_px, sampler.edge_share) == (3, 0.3)
 
 
 def test_a_state_of_an_older_version_is_named(collection: data.Collection, tmp_path: Path) -> None:

@@ -107,10 +107,15 @@ class PatchSampler:
         pair = images[random.integers(len(images))]
         kind = int(np.searchsorted(self.shares, random.random(), side="right"))
         kind = min(kind, len(pair.lows) - 1)
-        low, high = self._cut(pair, pair.lows[kind], random)
+        whole, size = pair.lows[kind], self.patch_px
+        top, left = self._place(pair, whole, random)
+        low = _inside(whole, top, left, size)
         if self.effects[kind]:
             signal = self._fact(pair, kind, signal_of)
             low = affected(low, self.effects[kind], random, signal)
+        low = _extended(low, whole.shape, top, left, size)
+        top, left, size = (self.scale * length for length in (top, left, size))
+        high = _extended(_inside(pair.high, top, left, size), pair.high.shape, top, left, size)
         turns, mirrored = int(random.integers(4)), bool(random.integers(2))
         low, high = np.rot90(low, turns), np.rot90(high, turns)
         if mirrored:
@@ -128,17 +133,16 @@ class PatchSampler:
             self._facts[key] = of(pair.lows[kind])
         return self._facts[key]
 
-    def _cut(self, pair: Pair, whole: NDArray[Any], random: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
-        size, scale = self.patch_px, self.scale
+    def _place(self, pair: Pair, whole: NDArray[Any], random: np.random.Generator) -> tuple[int, int]:
+        """Top left corner of a patch, low-resolution pixels."""
         for _ in range(8):  # a flat patch teaches nothing; an all but empty picture still ends
-            top, left = self._place(pair, random)
-            low = _window(whole, top, left, size)
+            top, left = self._corner(pair, random)
+            low = _inside(whole, top, left, self.patch_px)
             if low.min() != low.max():
                 break
-        return low, _window(pair.high, scale * top, scale * left, scale * size)
+        return top, left
 
-    def _place(self, pair: Pair, random: np.random.Generator) -> tuple[int, int]:
-        """Top left corner of a patch, low-resolution pixels."""
+    def _corner(self, pair: Pair, random: np.random.Generator) -> tuple[int, int]:
         last = np.subtract(pair.low.shape, self.patch_px)
         corner = random.integers(last + 1)
         if random.random() < self.hard_share.get(pair.origin.modality, 0.0):
@@ -146,16 +150,20 @@ class PatchSampler:
             block = np.unravel_index(min(int(chosen), pair.hardness.size - 1), pair.hardness.shape)
             spare = max(0, self.patch_px - BLOCK_PX)  # the block lies anywhere in the patch
             corner = np.clip(np.multiply(block, BLOCK_PX) - random.integers(spare + 1, size=2), 0, last)
-        if random.random() < self.edge_share:
+        if self.edge_share and random.random() < self.edge_share:
             axis = random.integers(2)
             corner[axis] = random.choice((-self.margin_px, last[axis] + self.margin_px))
         return int(corner[0]), int(corner[1])
 
 
-def _window(picture: NDArray[Any], top: int, left: int, size: int) -> NDArray[Any]:
-    """A square part of a picture that goes on by its edge."""
-    beyond = [(max(0, -first), max(0, first + size - n)) for first, n in zip((top, left), picture.shape, strict=True)]
-    part = picture[max(0, top) : top + size, max(0, left) : left + size]
+def _inside(picture: NDArray[Any], top: int, left: int, size: int) -> NDArray[Any]:
+    """What a square has of a picture."""
+    return picture[max(0, top) : top + size, max(0, left) : left + size]
+
+
+def _extended(part: NDArray[Any], shape: tuple[int, ...], top: int, left: int, size: int) -> NDArray[Any]:
+    """What a square has of a picture of that shape, going on by the picture's edge to the whole square."""
+    beyond = [(max(0, -first), max(0, first + size - n)) for first, n in zip((top, left), shape, strict=True)]
     return np.pad(part, beyond, mode="edge") if any(map(any, beyond)) else part
 
 

@@ -130,9 +130,8 @@ class Trainer:
         self.processes = processes or Processes()
         self.device = self.processes.device
         if settings.batch % self.processes.count:
-            raise SettingsError(
-                f"batch is {settings.batch}; with {self.processes.count} processes a multiple of that is needed"
-            )
+            count = self.processes.count
+            raise SettingsError(f"batch is {settings.batch}; with {count} processes a multiple of that is needed")
         training, self.held_back = data.hold_back(collection.pairs, settings.hold_back)
         torch.manual_seed(settings.seed)
         self.network: Network = build(config.family, asdict(self.stage.network))
@@ -202,10 +201,10 @@ class Trainer:
                 f"{self.run / STATE_FILE}: made by an older version; train into a new folder, "
                 f"with --init {self.run} to start from what it has learned"
             )
-        # Dimensions and settings that are younger than the state have their default.
+        # Dimensions and settings that are younger than the state: as they were then.
         found = {"images": self.images, "init": "", **state.get("settings", {})}
         found["network"] = {**asdict(type(self.stage.network)()), **found.get("network", {})}
-        found["training"] = {**asdict(TrainingConfig()), **found.get("training", {})}
+        found["training"] = {**asdict(TrainingConfig()), "edge_share": 0.0, **found.get("training", {})}
         if found != self._settings():
             raise checkpoint.CheckpointError(
                 f"{self.run / STATE_FILE}: made with other settings or data; resume with those, "
