@@ -35,7 +35,9 @@ def _add_device(commands: Any) -> None:
         help="bundled name, .onnx or .pb file, a folder of them, or fsrcnn, espcn, srcnn: "
         "these architectures for one channel with random weights (default: all bundled)",
     )
-    d.add_argument("--scale", type=int, choices=(2, 3, 4, 8), help="of bundled models and architectures (default 2)")
+    d.add_argument(
+        "--scale", type=int, choices=(2, 3, 4, 8), help="of bundled models (default: all) and architectures (default 2)"
+    )
     d.add_argument("--size", type=_numbers, default=[128, 256, 512], metavar="PX,...", help="(default 128,256,512)")
     d.add_argument("--threads", type=_threads, default=["1", "2", "all"], metavar="N,...", help="(default 1,2,all)")
     d.add_argument("--rounds", type=positive, default=3, metavar="N", help="processes a network (default 3)")

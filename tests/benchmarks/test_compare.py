@@ -53,7 +53,7 @@ def test_a_page_holds_everything_side_by_side(results: Path, tmp_path: Path) -> 
     main_table = text.split("side by side")[1].split("## ")[0]
     (row,) = [line for line in main_table.splitlines() if line.startswith("| tiny-x2-int8 |")]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[1] == "11,803"
+    assert cells[1] == "17,024"
     assert float(cells[4].replace(",", "")) > 0
     assert float(cells[5]) > 20
     assert cells[6].startswith(("+", "-"))
