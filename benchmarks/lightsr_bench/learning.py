@@ -239,4 +239,4 @@ def text(content: Mapping[str, Any]) -> str:
             f"{row.steps_per_second:.1f} | {row.memory_mib:.0f} | {reached} | {row.steps:,} |"
         )
     failures = [f"{name}: {reason}" for name, reason in content["failures"].items()]
-    return "\n".join([head, "", *lines, *([""] if failures else []), *failures])
+    return "\n".join([f"`{content['command']}`", "", head, "", *lines, *([""] if failures else []), *failures])

@@ -109,10 +109,10 @@ def test_costs_are_those_of_the_papers(tmp_path: Path) -> None:
 
 
 def test_costs_of_the_bundled_models_agree_between_precisions() -> None:
-    fp32, int8 = (costs.of(network) for network in networks.find(["tiny"], scale=2))
+    fp32, int8 = (costs.of(network) for network in networks.find(["base"], scale=2))
     assert int8.parameters == fp32.parameters
     assert int8.macs_per_px == fp32.macs_per_px
-    assert int8.file_kib < 0.5 * fp32.file_kib
+    assert int8.file_kib < 0.5 * fp32.file_kib  # its tail is in float
     assert any("QLinearConv" in name for name in int8.operators)
 
 
