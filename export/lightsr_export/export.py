@@ -251,9 +251,9 @@ def _attempts(
     tell("int8: calibrating")
     search = Search(model, list(calibration_inputs(training)), judge, allowed_db=options.allowed_db, tell=tell)
     settings = trained.provenance["training"]
-    block_px = trained.network().alignment_px
 
     def sampler() -> PatchSampler:
+        block_px = trained.network().alignment_px
         tell("int8: measuring what fp32 gets wrong in every training image")
         return PatchSampler(
             weighed(training, model),

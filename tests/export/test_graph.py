@@ -115,11 +115,10 @@ def test_metadata(model: onnx.ModelProto) -> None:
 
 def test_reach_of_the_exported_graph(model: onnx.ModelProto, network: LightDense) -> None:
     """The halo that the card will state bounds what the exported graph sees."""
-    config = network.config
-    side = 2 * config.halo_px + 8
+    side = 2 * network.halo_px + 8
     lr = np.random.default_rng(0).random((1, 1, side, side), dtype=np.float32)
     touched = lr.copy()
-    touched[..., config.halo_px - 1 : config.halo_px + 1, :] += 5
+    touched[..., network.halo_px - 1 : network.halo_px + 1, :] += 5
     before, after = graph.run(model, lr), graph.run(model, touched)
     changed = np.nonzero((before != after).any(axis=(0, 1, 3)))[0]
-    assert changed.max() < 2 * (2 * config.halo_px + 1)
+    assert changed.max() < 2 * (2 * network.halo_px + 1)

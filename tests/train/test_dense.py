@@ -92,7 +92,7 @@ def test_a_new_network_is_nearly_bicubic_interpolation(stage_channels: int) -> N
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_reach_bounds_what_an_output_pixel_depends_on(config: NetworkConfig) -> None:
     network = a_network(config)
-    side = 2 * config.halo_px + 12
+    side = 2 * network.halo_px + 12
     lr = torch.rand(1, 1, side, side, requires_grad=True)
     for offset in range(config.block_px):
         middle = config.scale * (side // 2 + offset)
@@ -102,7 +102,7 @@ def test_reach_bounds_what_an_output_pixel_depends_on(config: NetworkConfig) -> 
         touched = torch.nonzero(lr.grad[0, 0])
         centre = side // 2 + offset
         reach = int((touched - centre).abs().max())
-        assert reach <= config.reach_px <= config.halo_px
+        assert reach <= config.reach_px <= network.halo_px
         assert reach >= config.reach_px - 3
 
 

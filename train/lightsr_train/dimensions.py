@@ -158,8 +158,3 @@ class NetworkConfig(ScaleConfig):
         trunk = self.unshuffle * convolutions + self.unshuffle - 1
         reach = max(trunk, SKIP_KERNEL_PX // 2)
         return reach + (4 if self.consistency else 0)
-
-    @property
-    def halo_px(self) -> int:
-        """`reach_px` rounded up to whole blocks: what a tile needs around it."""
-        return -(-self.reach_px // self.block_px) * self.block_px
