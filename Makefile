@@ -24,11 +24,12 @@ format: $(DEV)/installed
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
 
-# The page of results, from docs/results; the page itself names the commands that made these.
+# The pages of results, from docs/results; the page itself names the commands that made these.
 bench: $(DEV)/installed
 	$(DEV)/bin/lightsr-bench compare docs/results/*.json \
 	    --markdown docs/benchmarks.md --figure docs/benchmarks.png --force
 	$(DEV)/bin/lightsr-bench tables docs/experiments.md $(wildcard docs/results/experiments/*.json)
+	$(DEV)/bin/lightsr-bench tables docs/export.md $(wildcard docs/results/export/*.json)
 
 clean:
 	rm -rf $(DEV) $(DEVICE) build dist demo

@@ -16,11 +16,11 @@ from lightsr.model import available_cpus
 from lightsr_export import export, profile
 from lightsr_export.errors import IntegerFormError
 from lightsr_export.report import versions
-from lightsr_train import checkpoint, settings, stages, store
+from lightsr_train import checkpoint, runfile, stages, store
 from lightsr_train.settings import RunConfig
 from lightsr_train.training import LOG_FILE, STATE_FILE
 
-from lightsr_bench import device, documents, forms, methods, quality, scoring
+from lightsr_bench import curves, device, documents, forms, methods, quality, scoring
 
 SIDE_PX = 256
 """Side of the picture that is timed, low-resolution pixels."""
@@ -59,12 +59,15 @@ class Experiment:
     title : str
     variants : tuple of Variant
         All of one scale.
+    curves : bool
+        Whether its table tells what equal times of training give, too.
     left_out : tuple of str
         Names of variants that its file has too.
     """
 
     title: str
     variants: tuple[Variant, ...]
+    curves: bool = False
     left_out: tuple[str, ...] = ()
 
     @property
@@ -87,25 +90,34 @@ def read(path: Path) -> Experiment:
     """The experiment that a TOML file describes.
 
     ``[common]`` is a configuration of lightsr-train; every ``[[variant]]`` has a ``name``, a
-    ``note``, and what differs from it.
+    ``note``, and what differs from it. At the top stand a ``title`` and whether the table has ``curves``.
 
     Raises
     ------
     ExperimentError, SettingsError
         Missing or malformed; a setting that is unknown or out of range.
     """
-    content = settings.read_toml(path)
-    unknown = set(content) - {"title", "common", "variant"}
+    content = runfile.read_toml(path)
+    unknown = set(content) - {"title", "curves", "common", "variant"}
     tables, common = content.get("variant", []), content.get("common", {})
-    proper = isinstance(common, dict) and isinstance(tables, list) and all(isinstance(table, dict) for table in tables)
+    with_curves = content.get("curves", False)
+    proper = (
+        isinstance(with_curves, bool)
+        and isinstance(common, dict)
+        and isinstance(tables, list)
+        and all(isinstance(table, dict) for table in tables)
+    )
     if unknown or not proper or not tables:
-        raise ExperimentError(f"{path}: title, a table [common] and tables [[variant]] are needed, and nothing else")
+        raise ExperimentError(
+            f"{path}: a table [common] and tables [[variant]] are needed, title and curves (true or false) "
+            "are allowed, and nothing else"
+        )
     variants = []
     for table in tables:
         own = dict(table)
         name, note = str(own.get("name", "")), str(own.pop("note", ""))
         check_name(name)
-        config = settings.from_content(_merged(common, own), path)
+        config = runfile.run_from(_merged(common, own), path)
         if not config.data:
             raise ExperimentError(f'{path}: {name} names no data; add data = ["DIR"] to [common]')
         variants.append(Variant(name, note, config))
@@ -114,7 +126,7 @@ def read(path: Path) -> Experiment:
         raise ExperimentError(f"{path}: two variants have one name ({', '.join(names)}); give each its own")
     if len({variant.config.last.network.scale for variant in variants}) > 1:
         raise ExperimentError(f"{path}: its variants have several scales; one experiment has one")
-    return Experiment(str(content.get("title", path.stem)), tuple(variants))
+    return Experiment(str(content.get("title", path.stem)), tuple(variants), with_curves)
 
 
 def only(experiment: Experiment, names: Sequence[str]) -> Experiment:
@@ -219,6 +231,7 @@ def run(
         protocol={"scale": experiment.scale, "side_px": SIDE_PX, "rounds": ROUNDS, "threads": 1, "limit": limit},
         content={
             "title": experiment.title,
+            "curves": experiment.curves,
             "left_out": list(experiment.left_out),
             "interpolation": {name: measured[name] for name in methods.interpolations(experiment.scale)},
             "variants": rows,
@@ -322,8 +335,8 @@ def text(content: Mapping[str, Any]) -> str:
     for row in rows:
         times = [_time(row[latency], row["name"] in fronts[latency]) for latency in ("fp32_ms", "int8_ms")]
         cells = [row["name"], row["note"], f"{row['parameters']:,}", f"{row['macs_per_px']:,.0f}"]
-        gains = row["held_back_gain_db"].values()
-        held_back = f"{sum(gains) / len(gains):+.2f}" if gains else ""
+        gains = row["held_back_gain_db"]
+        held_back = f"{curves.mean_gain(gains):+.2f}" if gains else ""
         cells += [f"{row['steps']:,}", f"{row['seconds']:,.0f}", *times, held_back]
         cells += _scores(row["quality"])
         lines.append(f"| {' | '.join(cells)} |")
@@ -336,6 +349,8 @@ def text(content: Mapping[str, Any]) -> str:
     )
     if content["left_out"]:
         note += f". Not in this run: {', '.join(content['left_out'])}"
+    if content["curves"]:
+        note += f"\n\n{curves.text(rows)}"
     return "\n".join([f"`{content['command']}`", "", *lines, "", note])
 
 

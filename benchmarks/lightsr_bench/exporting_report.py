@@ -19,6 +19,16 @@ FORMS = {"naive": "", "fp32": "naive/fp32", "int8": "fp32/int8", "naive head": "
 RATES = {"fp32": "fp32, all convolutions", "fp32 body": "fp32, body", "int8": "int8, integer convolutions"}
 """Rows of the table of rates."""
 
+KINDS = {
+    "convolutions": ("Conv", "QLinearConv", "FusedConv", "ConvTranspose", "MatMul"),
+    "concatenations": ("Concat", "QLinearConcat"),
+    "additions": ("Add", "QLinearAdd", "Sum", "Relu"),
+    "DepthToSpace, cropping": ("DepthToSpace", "Slice"),
+    "changes of layout": ("ReorderInput", "ReorderOutput", "Transpose"),
+    "to integers and back": ("QuantizeLinear", "DequantizeLinear"),
+}
+"""Rows of the table of kernels; what is left is padding and the reckoning of shapes."""
+
 NOTES = """\
 naive is the training network through torch.onnx, nothing of it rewritten; fp32 and int8 are what lightsr-export makes \
 of it, int8 with ranges of made-up pictures, on which its speed does not depend. All take turns in one process; ratios \
@@ -170,6 +180,34 @@ def text(report: Report, *, kernels: int = KERNELS) -> str:
     for measurement in report.measurements:
         parts += [_kernels(measurement, form, kernels) for form in measurement.kernels]
     return "\n\n".join(parts)
+
+
+def page_text(content: Mapping[str, Any]) -> str:
+    """The tables that a page shows of a result file, in Markdown."""
+    report = from_document(content)
+    head = (
+        f"{report.processor}, one thread, {report.side_px}x{report.side_px} low-resolution pixels, all forms in turns, "
+        f"{report.rounds} rounds; onnxruntime {report.versions['onnxruntime']}, torch {report.versions['torch']}"
+    )
+    kernels = "Kernels, ms, means over the rounds, from onnxruntime's profiler:"
+    tables = (times_table(report), rates_table(report), kernels, kinds_table(report))
+    return "\n\n".join((f"`{content['command']}`", head, *tables))
+
+
+def kinds_table(report: Report) -> str:
+    """Markdown table of where the time goes, by `KINDS`."""
+    columns = [(found, form) for found in report.measurements for form in found.kernels]
+    head = ["", *(f"{label(found)} {form}" for found, form in columns)]
+    lines = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * len(columns)}"]
+    kind_of = {operator: kind for kind, operators in KINDS.items() for operator in operators}
+    other = "padding, shapes"
+    for kind in (*KINDS, other):
+        cells = []
+        for found, form in columns:
+            times = [k.mean_ms for k in found.kernels[form] if kind_of.get(k.operator, other) == kind]
+            cells.append(f"{sum(times):.2f}" if times else "")
+        lines.append(f"| {' | '.join((kind, *cells))} |")
+    return "\n".join(lines)
 
 
 def times_table(report: Report) -> str:

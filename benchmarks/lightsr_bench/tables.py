@@ -6,13 +6,13 @@ from pathlib import Path
 
 from lightsr import files
 
-from lightsr_bench import documents, experiment, learning
+from lightsr_bench import documents, experiment, exporting_report, learning
 from lightsr_bench.documents import DocumentError
 
 PLACE = re.compile(r"(<!-- table (?P<name>[\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 """Where a table stands; its name is that of the result file."""
 
-RENDERERS = {"experiment": experiment.text, "training": learning.text}
+RENDERERS = {"experiment": experiment.text, "export": exporting_report.page_text, "training": learning.text}
 
 
 def renewed(page: str, results: Sequence[Path]) -> tuple[str, list[str]]:
@@ -21,13 +21,13 @@ def renewed(page: str, results: Sequence[Path]) -> tuple[str, list[str]]:
     Raises
     ------
     DocumentError
-        A file that is no result of an experiment or of training, a place without a file, or a file without a place.
+        A file that has no table here, a place without a file, or a file without a place.
     """
     tables: dict[str, str] = {}
     for path in results:
         content = documents.read(path)
         if content["kind"] not in RENDERERS:
-            raise DocumentError(f"{path}: is of kind {content['kind']}; {' and '.join(RENDERERS)} have tables here")
+            raise DocumentError(f"{path}: is of kind {content['kind']}; {', '.join(RENDERERS)} have tables here")
         tables[path.stem] = RENDERERS[content["kind"]](content)
     places = [match["name"] for match in PLACE.finditer(page)]
     if missing := sorted(set(places) - tables.keys()):

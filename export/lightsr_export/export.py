@@ -264,6 +264,7 @@ def _attempts(
             unit=True,
             margin_px=(options.tuning or Tuning()).margin_px,
             edge_share=settings.get("edge_share", 0.0),
+            oversampled_share=settings.get("oversampled_share", 0.0),
         )
 
     return search.until_it_passes(sampler, options.tuning)

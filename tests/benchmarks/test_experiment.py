@@ -11,6 +11,7 @@ from lightsr_train.settings import SettingsError
 
 SMALL = """
 title = "little"
+curves = true
 [common]
 data = ["{images}"]
 [common.network]
@@ -76,6 +77,7 @@ def test_the_commands(images: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert text.endswith("<!-- end -->\nmore words\n")
     assert "old" not in text
     assert "| one-shot | gathers once |" in text
+    assert "last fifth of the steps" in text
     assert tables.renewed(text, [result])[0] == text
 
 
@@ -118,6 +120,7 @@ def test_places_and_files_must_match(tmp_path: Path) -> None:
     ("change", "error", "message"),
     [
         (('title = "little"', 'colour = "red"'), ExperimentError, "and nothing else"),
+        (("curves = true", "curves = 1"), ExperimentError, "curves .true or false. are allowed"),
         (('name = "one-shot"', 'name = "dense"'), ExperimentError, "two variants have one name"),
         (("expansion = 0", "scale = 3"), ExperimentError, "several scales"),
         (("steps = 6", "step = 6"), SettingsError, "has no setting 'step'"),
@@ -143,8 +146,9 @@ def test_the_experiments_of_the_project_can_be_read(monkeypatch: pytest.MonkeyPa
         assert f"--json docs/results/experiments/{path.stem}.json" in path.read_text()
 
 
-def test_the_page_of_experiments_has_these_results() -> None:
-    """Renew it with `make bench`."""
+@pytest.mark.parametrize(("page", "folder"), [("experiments.md", "experiments"), ("export.md", "export")])
+def test_the_pages_have_these_results(page: str, folder: str) -> None:
+    """Renew them with `make bench`."""
     docs = Path(__file__).parents[2] / "docs"
-    page = (docs / "experiments.md").read_text()
-    assert tables.renewed(page, sorted((docs / "results" / "experiments").glob("*.json")))[0] == page
+    text = (docs / page).read_text()
+    assert tables.renewed(text, sorted((docs / "results" / folder).glob("*.json")))[0] == text

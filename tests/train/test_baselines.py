@@ -8,7 +8,7 @@ import torch
 from lightsr import raster
 from lightsr.resample import interpolate
 from lightsr.upscaler import IntensityMap
-from lightsr_train import checkpoint, data, settings, training
+from lightsr_train import checkpoint, data, runfile, settings, training
 from lightsr_train.baselines import SRCNN, deconvolution, deconvolution_reach
 from lightsr_train.blocks import DenseLayer
 from lightsr_train.branches import BranchedConvolution
@@ -182,7 +182,7 @@ def test_a_checkpoint_brings_the_network_back(family: str, tmp_path: Path) -> No
 def test_a_configuration_file_for_every_family(family: str, values: dict[str, Any], tmp_path: Path) -> None:
     table = [f"{key} = {str(value).lower()}" for key, value in values.items()]
     (tmp_path / "c.toml").write_text("\n".join([f'family = "{family}"', "[network]", "scale = 4", *table]))
-    config = settings.from_file(tmp_path / "c.toml")
+    config = runfile.read_run(tmp_path / "c.toml")
     assert config.family == family
     assert config.last.network == NETWORKS[family].config_class(**values, scale=4)
 
@@ -208,7 +208,7 @@ def test_a_configuration_file_for_every_family(family: str, values: dict[str, An
 def test_wrong_dimensions_are_named_in_one_line(family: str, setting: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(f'family = "{family}"\n[network]\n{setting}')
     with pytest.raises(SettingsError, match=message) as caught:
-        settings.from_file(tmp_path / "c.toml")
+        runfile.read_run(tmp_path / "c.toml")
     assert "\n" not in str(caught.value)
 
 

@@ -18,7 +18,7 @@ from lightsr_train.dimensions import NetworkConfig
 from lightsr_train.networks import PRESETS
 from lightsr_train.processes import Processes
 from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig, from_preset
-from lightsr_train.training import LOG_FILE, STATE_FILE, Progress, Trainer, second_weight
+from lightsr_train.training import LOG_FILE, STATE_FILE, Progress, Trainer
 
 X4 = NetworkConfig(4, channels=16, layers=1, blocks=1, expansion=0, wiring="one-shot", stage_channels=4)
 TRAINING = TrainingConfig(
@@ -114,8 +114,8 @@ def test_a_part_that_is_not_there_cannot_be_frozen(images: Path, tmp_path: Path)
 
 def test_the_second_task_decays() -> None:
     training = TrainingConfig(steps=11, dual="scales", dual_start=0.5, dual_end=0.1)
-    assert [round(second_weight(step, training), 2) for step in (0, 5, 10)] == [0.5, 0.3, 0.1]
-    assert second_weight(0, TrainingConfig()) == 0.0
+    assert [round(training.dual_weight_at(step), 2) for step in (0, 5, 10)] == [0.5, 0.3, 0.1]
+    assert TrainingConfig().dual_weight_at(0) == 0.0
 
 
 def test_presets_of_larger_scales_go_through_the_smaller_ones() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lightsr.errors import LightsrError, OutputError
-from lightsr_train import checkpoint, data, settings, stages, training, validation
+from lightsr_train import checkpoint, data, runfile, stages, training, validation
 from lightsr_train.contract import Network, ScaleConfig
 from lightsr_train.dimensions import NetworkConfig
 from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig
@@ -28,6 +28,7 @@ def collection(
 YOUNGER = {
     **dataclasses.asdict(TrainingConfig()),
     "edge_share": 0.0,
+    "oversampled_share": 0.0,
     "hard_share": {},
     "degradations": {"bicubic": 1.0},
 }
@@ -150,10 +151,10 @@ def test_a_failing_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: 
 
 def test_schedule_warms_up_and_ends_near_zero() -> None:
     config = TrainingConfig(steps=1000, warmup=100, learning_rate=1.0)
-    assert training.schedule(0, config) == pytest.approx(0.01)
-    assert training.schedule(100, config) == pytest.approx(1.0)
-    assert training.schedule(550, config) == pytest.approx(0.5)
-    assert training.schedule(999, config) < 1e-4
+    assert config.learning_rate_at(0) == pytest.approx(0.01)
+    assert config.learning_rate_at(100) == pytest.approx(1.0)
+    assert config.learning_rate_at(550) == pytest.approx(0.5)
+    assert config.learning_rate_at(999) < 1e-4
 
 
 def test_bicubic_gains_nothing_over_itself(collection: data.Collection) -> None:
@@ -183,9 +184,9 @@ def test_a_configuration_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     path.write_text('name = "n"\ndata = ["$WHERE/train"]\n[network]\nscale = 3\n[training]\nsteps = 7\n')
     monkeypatch.delenv("WHERE", raising=False)
     with pytest.raises(SettingsError, match="variable that is not set"):
-        settings.from_file(path)
+        runfile.read_run(path)
     monkeypatch.setenv("WHERE", "/x")
-    config = settings.from_file(path)
+    config = runfile.read_run(path)
     assert (config.name, config.last.network.scale, config.last.training.steps) == ("n", 3, 7)
     assert config.data == (Path("/x/train"),)
 
@@ -217,6 +218,7 @@ def test_a_configuration_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("init = 3", "init is 3"),
         ("[training]\nlearning_rate = inf", "learning_rate is inf"),
         ("[training]\nseed = 99999999999999999999", "seed is 9"),
+        ("[training]\noversampled_share = 1", "oversampled_share is 1; 0 up to, not including, 1"),
         ("[training]\nmargin_px = -1", "margin_px is -1; at least 0 is needed"),
         ("family = []", r"family '\[\]'; light-dense, srcnn"),
         ('family = "gan"', "light-dense"),
@@ -226,7 +228,7 @@ def test_wrong_configuration_files(text: str, message: str, tmp_path: Path) -> N
     path = tmp_path / "c.toml"
     path.write_text(text)
     with pytest.raises(SettingsError, match=message) as caught:
-        settings.from_file(path)
+        runfile.read_run(path)
     assert "c.toml" in str(caught.value)
 
 
@@ -234,7 +236,7 @@ def test_the_configuration_of_the_bundled_model_is_the_bundled_model(monkeypatch
     monkeypatch.setenv("LIGHTSR_DATA", "/x")
     root = Path(__file__).parents[2]
     for path in sorted((root / "train" / "checkpoints").glob("*.pt")):
-        config = settings.from_file(root / "train" / "configs" / f"{path.stem}.toml")
+        config = runfile.read_run(root / "train" / "configs" / f"{path.stem}.toml")
         made = checkpoint.load(path)
         assert made.dimensions == dataclasses.asdict(config.last.network)
         assert {**YOUNGER, **made.provenance["training"]} == dataclasses.asdict(config.last.training)
@@ -246,17 +248,17 @@ def test_every_configuration_of_the_project_ends_at_its_scale(monkeypatch: pytes
     paths = sorted((Path(__file__).parents[2] / "train" / "configs").glob("*.toml"))
     assert {"base-x2", "base-x3", "base-x4", "base-x8", "tiny-x2", "tiny-x4"} <= {path.stem for path in paths}
     for path in paths:
-        config = settings.from_file(path)
+        config = runfile.read_run(path)
         assert path.stem == f"{config.name}-x{config.last.network.scale}"
         assert config.stages[0].network.scale == 2
         assert [stage.training.dual == "scales" for stage in config.stages] == [
-            stage.network.scale in (4, 8) and stage.name != "x4-edges" for stage in config.stages
+            stage.network.scale in (4, 8) and stage.name not in ("x4-edges", "fine") for stage in config.stages
         ]
 
 
-def test_patches_reach_over_edges_by_what_the_loss_leaves_out(collection: data.Collection, tmp_path: Path) -> None:
-    sampler = trainer(collection, tmp_path, margin_px=3, edge_share=0.3).sampler
-    assert (sampler.margin_px, sampler.edge_share) == (3, 0.3)
+def test_the_sampler_gets_margin_and_shares(collection: data.Collection, tmp_path: Path) -> None:
+    sampler = trainer(collection, tmp_path, margin_px=3, edge_share=0.3, oversampled_share=0.2).sampler
+    assert (sampler.margin_px, sampler.edge_share, sampler.oversampled_share) == (3, 0.3, 0.2)
 
 
 def test_a_state_of_an_older_version_is_named(collection: data.Collection, tmp_path: Path) -> None:

@@ -85,10 +85,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _config(arguments: argparse.Namespace) -> "RunConfig":
     from lightsr_train import released
-    from lightsr_train.settings import SettingsError, from_file, from_preset, of_network
+    from lightsr_train.runfile import read_run
+    from lightsr_train.settings import SettingsError, from_preset, of_network
 
     if arguments.config:
-        config = from_file(arguments.config)
+        config = read_run(arguments.config)
     elif arguments.init and not arguments.network:  # the network that is to be trained on
         initial = released.find(arguments.init, arguments.scale or 2)
         scale = arguments.scale or int(initial.dimensions["scale"])

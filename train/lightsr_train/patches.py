@@ -8,8 +8,9 @@ import numpy as np
 from lightsr.upscaler import IntensityMap
 from numpy.typing import NDArray
 
-from lightsr_train.data import BLOCK_PX, Pair
+from lightsr_train.data import BLOCK_PX, MIN_ERROR_SHARE, Pair
 from lightsr_train.degradation import BICUBIC, affected, parse, signal_of
+from lightsr_train.oversampling import ZOOMS, Oversampled, oversampled, source_px
 
 
 class Batch(NamedTuple):
@@ -59,6 +60,9 @@ class PatchSampler:
         the device. The loss must leave out so much of a patch.
     edge_share : float
         Share of the patches that are moved to an edge of their picture, where they begin in this margin.
+    oversampled_share : float
+        Share of the patches that are cut from the picture enlarged, of which bicubic reduction then makes
+        the input; see `oversampling`.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class PatchSampler:
         mix: dict[str, float] | None = None,
         margin_px: int = 0,
         edge_share: float = 0.0,
+        oversampled_share: float = 0.0,
     ) -> None:
         self.scale = scale
         self.patch_px = patch_px
@@ -83,6 +88,7 @@ class PatchSampler:
         self.hard_share = hard_share or {}
         self.margin_px = margin_px
         self.edge_share = edge_share
+        self.oversampled_share = oversampled_share
         mix = mix or {BICUBIC: 1.0}
         self.effects = [parse(text).varying for text in mix]
         self.shares = np.cumsum(list(mix.values())) / sum(mix.values())
@@ -105,8 +111,26 @@ class PatchSampler:
         subjects = self.groups[random.integers(len(self.groups))]
         images = subjects[random.integers(len(subjects))]
         pair = images[random.integers(len(images))]
-        kind = int(np.searchsorted(self.shares, random.random(), side="right"))
-        kind = min(kind, len(pair.lows) - 1)
+        if self.oversampled_share and random.random() < self.oversampled_share:
+            kind = 0
+            low, high, error = self._oversampled(pair, random)
+        else:
+            kind = int(np.searchsorted(self.shares, random.random(), side="right"))
+            kind = min(kind, len(pair.lows) - 1)
+            low, high = self._cut(pair, kind, random)
+            error = pair.error
+        turns, mirrored = int(random.integers(4)), bool(random.integers(2))
+        low, high = np.rot90(low, turns), np.rot90(high, turns)
+        if mirrored:
+            low, high = low[::-1], high[::-1]
+        offset, span = float(low.mean()), error
+        if self.unit:
+            mapping = self._fact(pair, kind, IntensityMap.of)
+            offset, span = mapping.offset, mapping.span
+        return _mapped(low, offset, span), _mapped(high, offset, span), np.float32(span / error)
+
+    def _cut(self, pair: Pair, kind: int, random: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
+        """A patch of a picture under one degradation, low and high."""
         whole, size = pair.lows[kind], self.patch_px
         top, left = self._place(pair, whole, random)
         low = _inside(whole, top, left, size)
@@ -115,16 +139,20 @@ class PatchSampler:
             low = affected(low, self.effects[kind], random, signal)
         low = _extended(low, whole.shape, top, left, size)
         top, left, size = (self.scale * length for length in (top, left, size))
-        high = _extended(_inside(pair.high, top, left, size), pair.high.shape, top, left, size)
-        turns, mirrored = int(random.integers(4)), bool(random.integers(2))
-        low, high = np.rot90(low, turns), np.rot90(high, turns)
-        if mirrored:
-            low, high = low[::-1], high[::-1]
-        offset, span = float(low.mean()), pair.error
-        if self.unit:
-            mapping = self._fact(pair, kind, IntensityMap.of)
-            offset, span = mapping.offset, mapping.span
-        return _mapped(low, offset, span), _mapped(high, offset, span), np.float32(span / pair.error)
+        return low, _extended(_inside(pair.high, top, left, size), pair.high.shape, top, left, size)
+
+    def _oversampled(self, pair: Pair, random: np.random.Generator) -> Oversampled:
+        """A patch of a picture that was enlarged before."""
+        zoom = int(random.choice(ZOOMS))
+        side = source_px(self.patch_px, self.scale, zoom)
+        for _ in range(8):
+            top, left = random.integers(np.subtract(pair.high.shape, side) + 1)
+            source = _inside(pair.high, top, left, side)
+            if source.min() != source.max():
+                break
+        found = oversampled(source, self.patch_px, self.scale, zoom, random)
+        least = MIN_ERROR_SHARE * self._fact(pair, 0, signal_of).span
+        return found._replace(error=max(found.error, least))
 
     def _fact(self, pair: Pair, kind: int, of: Any) -> Any:
         """Something of a whole low-resolution picture, worked out once."""

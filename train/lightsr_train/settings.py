@@ -1,15 +1,12 @@
-"""Settings of a run, from a TOML file or the command line."""
+"""Settings of a run."""
 
 import math
-import os
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args
 
-from lightsr.card import check_name
-from lightsr.errors import LightsrError, ModelError
+from lightsr.errors import LightsrError
 
 from lightsr_train.contract import ScaleConfig
 from lightsr_train.degradation import BICUBIC, parse
@@ -52,6 +49,9 @@ class TrainingConfig:
     edge_share : float
         Share of the patches that lie at an edge of their image, which goes on there by its edge
         values as on the device.
+    oversampled_share : float
+        Share of the patches that are cut from an image enlarged before, as scan-converted and
+        zoomed ones are.
     learning_rate : float
         Peak of the cosine schedule, reached after `warmup` steps.
     warmup : int
@@ -93,6 +93,7 @@ class TrainingConfig:
     patch_px: int = 48
     margin_px: int = 4
     edge_share: float = 0.1
+    oversampled_share: float = 0.1
     learning_rate: float = 1e-3
     warmup: int = 500
     average: float = 0.999
@@ -123,7 +124,15 @@ class TrainingConfig:
         for name, kind in (("precision", Precision), ("loss", Loss), ("dual", Dual)):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name} is '{getattr(self, name)}'; {', '.join(get_args(kind))} are allowed")
-        for name in ("average", "squared_share", "edge_share", "hold_back", "dual_start", "dual_end"):
+        for name in (
+            "average",
+            "squared_share",
+            "edge_share",
+            "oversampled_share",
+            "hold_back",
+            "dual_start",
+            "dual_end",
+        ):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; 0 up to, not including, 1 is allowed")
         for name in ("learning_rate", "clip"):
@@ -140,6 +149,24 @@ class TrainingConfig:
             parse(text)
             if not share > 0:
                 raise ValueError(f"degradations: the share of '{text}' is {share}; above 0 is needed")
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate of a step: linear warm-up, then a cosine that ends near zero."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    def dual_weight_at(self, step: int) -> float:
+        """Weight of the second task at a step: a line from `dual_start` to `dual_end`.
+
+        >>> TrainingConfig(steps=101, dual="scales").dual_weight_at(50)
+        0.3
+        """
+        if self.dual == "none":
+            return 0.0
+        done = step / max(1, self.steps - 1)
+        return self.dual_start + (self.dual_end - self.dual_start) * min(1.0, done)
 
 
 @dataclass(frozen=True)
@@ -241,154 +268,3 @@ def of_network(name: str, family: str, dimensions: Mapping[str, Any], scale: int
         dual: Dual = "scales" if staged and each in (4, 8) else "none"
         stages.append(Stage(f"x{each}", network, TrainingConfig(dual=dual, learning_rate=rate)))
     return RunConfig(name, family, tuple(stages))
-
-
-TRAINING_KEYS = frozenset(f.name for f in fields(TrainingConfig))
-
-STAGE_KEYS = TRAINING_KEYS | {"name", "scale"}
-
-
-def from_file(path: Path) -> RunConfig:
-    """Run described by a TOML file.
-
-    ``name``, ``family``, ``data`` and ``init`` stand at its top; the table ``[network]`` has
-    the dimensions, ``[training]`` the settings, and each ``[[stage]]`` those that differ in
-    it, with its ``scale`` and ``name``. Without a stage there is one, of the network's scale.
-    Folders in ``data`` may hold environment variables; others are relative to the
-    current folder.
-
-    Raises
-    ------
-    SettingsError
-        Missing or malformed file, unknown key, value out of range, unset variable.
-    """
-    return from_content(read_toml(path), path)
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Content of a TOML file.
-
-    Raises
-    ------
-    SettingsError
-        Missing or malformed.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not a TOML file: {error}") from error
-
-
-def from_content(content: dict[str, Any], path: Path) -> RunConfig:
-    """Run described by what a TOML file holds; `path` is that file, for messages and for files beside it.
-
-    Raises
-    ------
-    SettingsError
-        As `from_file`.
-    """
-    unknown = set(content) - {"name", "family", "data", "init", "network", "training", "stage"}
-    if unknown:
-        raise SettingsError(f"{path}: unknown keys {', '.join(sorted(unknown))}")
-    family = str(content.get("family", "light-dense"))
-    if family not in NETWORKS:
-        raise SettingsError(f"{path}: family '{family}'; {', '.join(NETWORKS)} are allowed")
-    name = str(content.get("name", path.stem))
-    try:
-        check_name(name)
-    except ModelError as error:
-        raise SettingsError(f"{path}: {error}") from error
-    folders = content.get("data", [])
-    if not isinstance(folders, list):
-        raise SettingsError(f"{path}: data is {folders!r}; a list of folders is needed")
-    init = content.get("init", "")
-    if not isinstance(init, str):
-        raise SettingsError(f"{path}: init is {init!r}; the name of a released model, or a file, is needed")
-    stages = _stages(content, NETWORKS[family].config_class, path)
-    return RunConfig(name, family, stages, tuple(_folder(item, path) for item in folders), _beside(init, path))
-
-
-def _stages(content: dict[str, Any], kind: type[ScaleConfig], path: Path) -> tuple[Stage, ...]:
-    network = _table(kind, content.get("network", {}), path, "network")
-    common = content.get("training", {})
-    training = _table(TrainingConfig, common, path, "training")
-    tables = content.get("stage", [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise SettingsError(f"{path}: stage is {tables!r}; tables [[stage]] are needed")
-    if not tables:
-        return (Stage(f"x{network.scale}", network, training),)
-    stages = []
-    for number, table in enumerate(tables, 1):
-        where = f"stage {number}"
-        foreign = sorted(set(table) - STAGE_KEYS)
-        if foreign:
-            known = ", ".join(sorted(STAGE_KEYS))
-            raise SettingsError(f"{path}: [{where}] has no setting '{foreign[0]}'; {known} are allowed")
-        scale = table.get("scale", network.scale)
-        dimensions = _table(kind, {**content.get("network", {}), "scale": scale}, path, where)
-        settings = _table(
-            TrainingConfig, {**common, **{k: v for k, v in table.items() if k in TRAINING_KEYS}}, path, where
-        )
-        stages.append(Stage(str(table.get("name", f"x{scale}")), dimensions, settings))
-    names = [stage.name for stage in stages]
-    if len(set(names)) < len(names):
-        raise SettingsError(f"{path}: two stages have one name ({', '.join(names)}); give each its own")
-    for name in names:
-        try:
-            check_name(name)
-        except ModelError as error:
-            raise SettingsError(f"{path}: stage: {error}") from error
-    if "scale" in content.get("network", {}) and stages[-1].network.scale != network.scale:
-        raise SettingsError(
-            f"{path}: the last stage has scale {stages[-1].network.scale}, [network] {network.scale}; they must agree"
-        )
-    return tuple(stages)
-
-
-_TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
-    bool: ((bool,), "true or false"),
-    int: ((int,), "a whole number"),
-    float: ((int, float), "a number"),
-    str: ((str,), "a text"),
-    tuple[str, ...]: ((list,), "a list of texts"),
-    dict[str, float]: ((dict,), "a table of numbers"),
-}
-"""What a field's type takes, and its name in a message."""
-
-
-def _table(kind: Any, values: Any, path: Path, name: str) -> Any:
-    if not isinstance(values, dict):
-        raise SettingsError(f"{path}: {name} is {values!r}; a table [{name}] is needed")
-    known = {f.name: f.type for f in fields(kind)}
-    given: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in known:
-            raise SettingsError(f"{path}: [{name}] has no setting '{key}'; {', '.join(known)} are allowed")
-        types, wanted = _TYPES[str if get_origin(known[key]) is Literal else known[key]]
-        # In Python, true is a whole number too.
-        if not isinstance(value, types) or isinstance(value, bool) != (known[key] is bool):
-            raise SettingsError(f"{path}: [{name}] {key} is {value!r}; {wanted} is needed")
-        parts = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
-        inner = str if isinstance(value, list) else (int, float)
-        if not all(isinstance(part, inner) and not isinstance(part, bool) for part in parts):
-            raise SettingsError(f"{path}: [{name}] {key} is {value!r}; {wanted} is needed")
-        given[key] = tuple(value) if isinstance(value, list) else value
-    try:
-        return kind(**given)
-    except ValueError as error:
-        raise SettingsError(f"{path}: [{name}] {error}") from error
-
-
-def _folder(item: Any, path: Path) -> Path:
-    expanded = os.path.expandvars(str(item))
-    if "$" in expanded:
-        raise SettingsError(f"{path}: data '{item}' names a variable that is not set; set it or use --data")
-    return Path(expanded)
-
-
-def _beside(init: str, path: Path) -> str:
-    """A file beside the configuration in place of its name; other names as they are."""
-    beside = path.parent / init
-    return str(beside) if init.endswith(".pt") and beside.is_file() else init

@@ -73,26 +73,6 @@ class Progress:
     seconds_left: float
 
 
-def schedule(step: int, config: TrainingConfig) -> float:
-    """Learning rate of a step: linear warm-up, then a cosine that ends near zero."""
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-def second_weight(step: int, config: TrainingConfig) -> float:
-    """Weight of the second task at a step: a line from `dual_start` to `dual_end`.
-
-    >>> second_weight(50, TrainingConfig(steps=101, dual="scales"))
-    0.3
-    """
-    if config.dual == "none":
-        return 0.0
-    done = step / max(1, config.steps - 1)
-    return config.dual_start + (config.dual_end - config.dual_start) * min(1.0, done)
-
-
 class Trainer:
     """Training of one stage in a run folder.
 
@@ -146,6 +126,7 @@ class Trainer:
             mix=settings.degradations,
             margin_px=settings.margin_px,
             edge_share=settings.edge_share,
+            oversampled_share=settings.oversampled_share,
         )
         self.objective = Objective(self.network, settings)
         if initial is not None:
@@ -204,7 +185,8 @@ class Trainer:
         # Dimensions and settings that are younger than the state: as they were then.
         found = {"images": self.images, "init": "", **state.get("settings", {})}
         found["network"] = {**asdict(type(self.stage.network)()), **found.get("network", {})}
-        found["training"] = {**asdict(TrainingConfig()), "edge_share": 0.0, **found.get("training", {})}
+        unset = {"edge_share": 0.0, "oversampled_share": 0.0}
+        found["training"] = {**asdict(TrainingConfig()), **unset, **found.get("training", {})}
         if found != self._settings():
             raise checkpoint.CheckpointError(
                 f"{self.run / STATE_FILE}: made with other settings or data; resume with those, "
@@ -285,10 +267,10 @@ class Trainer:
     def _optimise(self, low: Tensor, high: Tensor, weight: Tensor) -> Tensor:
         settings = self.settings
         for group in self.optimiser.param_groups:
-            group["lr"] = schedule(self.step, settings)
+            group["lr"] = settings.learning_rate_at(self.step)
         squared = self.step >= settings.steps * (1 - settings.squared_share)
         kind = "squared" if squared else settings.loss
-        loss = self.loss_of(low, high, weight, kind, second_weight(self.step, settings))
+        loss = self.loss_of(low, high, weight, kind, settings.dual_weight_at(self.step))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.learned, settings.clip)
@@ -308,7 +290,7 @@ class Trainer:
 
     def _tell(self, progress: Progress, board: Board | None, report: Callable[[Progress], None]) -> None:
         """Into the log, to TensorBoard and to the caller."""
-        rate = schedule(self.step, self.settings)
+        rate = self.settings.learning_rate_at(self.step)
         line = {
             "stage": self.stage.name,
             "step": progress.step,
