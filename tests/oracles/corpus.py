@@ -1,0 +1,186 @@
+"""The files that the oracles look at, and what lightsr makes of each."""
+
+import importlib.util
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pydicom
+from lightsr.pipeline import Outcome, enlarge_file
+from lightsr.resample import interpolate
+from lightsr.upscaler import Upscaler
+
+REASONS = (
+    (r"neither PNG nor JPEG nor DICOM|an empty file", "not DICOM with a preamble"),
+    (r"would lose again", "JPEG file"),
+    (
+        r"transfer syntax that is not known|transfer syntaxes;|without a transfer syntax|file meta",
+        "transfer syntax unclear",
+    ),
+    (r"transfer syntax .*decompress it first", "compressed"),
+    (r"(Storage'|SOP class|'[^']*'); single-frame .* images are allowed", "other kind of object"),
+    (r"several frames", "several frames"),
+    (r"of type .*ordinary images are allowed|for processing", "localizer, map or image for processing"),
+    (r"has a Modality LUT", "Modality LUT"),
+    (r"result of lightsr already", "own result"),
+    (r"photometric interpretation|samples per pixel", "colour model"),
+    (r"of \d+ bits, high bit|floating point|stored bits", "number or use of bits"),
+    (r"8-bit pixels in 16-bit words", "number or use of bits"),
+    (r"its \w+ is (missing|no single whole number)|has no pixels|every pixel is padding", "no pixels, or undescribed"),
+    (r"bytes of pixels; its size needs|damaged DICOM|nested too deeply|MiB of pixels", "damaged"),
+    (r"not \d (positive )?numbers|position without|region without", "geometry unclear"),
+    (r"not in the file's character set", "text not in its character set"),
+    (r"million are allowed|larger than", "too large"),
+)
+"""What the message of a refusal matches, and the short name of its reason; the first match counts."""
+
+OTHER_SCALES = (3, 4)
+"""Scales besides 2, for one file of every kind and collection."""
+
+MODEL_SCALES = (2, 4)
+"""Scales for which a model is bundled."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of one file at one scale.
+
+    Parameters
+    ----------
+    collection : str
+        Where the file is from.
+    source, target : Path
+    scale : int
+    converted : bool
+    message : str
+        Why it was refused.
+    """
+
+    collection: str
+    source: Path
+    target: Path
+    scale: int
+    converted: bool
+    message: str = ""
+
+    @property
+    def label(self) -> str:
+        """File and scale, for a list of failures."""
+        return f"{self.collection}/{self.source.name} x{self.scale}"
+
+    @property
+    def reason(self) -> str:
+        """Short name of the reason for a refusal, "" where there is none for it."""
+        text = self.message.replace(str(self.source), "")
+        return next((name for pattern, name in REASONS if re.search(pattern, text)), "")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Every file of every collection at scale 2, and some at other scales.
+
+    Parameters
+    ----------
+    folders : dict of str to Path
+        Of the sources, by collection.
+    tried : tuple of Conversion
+        All at scale 2.
+    others : tuple of Conversion
+        Converted, at other scales.
+    crashes : tuple of str
+        Files at which something else than an `Outcome` came back.
+    """
+
+    folders: dict[str, Path]
+    tried: tuple[Conversion, ...]
+    others: tuple[Conversion, ...]
+    crashes: tuple[str, ...]
+
+    @property
+    def converted(self) -> list[Conversion]:
+        """All results, at every scale."""
+        return [*(entry for entry in self.tried if entry.converted), *self.others]
+
+    def __iter__(self) -> Iterator[Conversion]:
+        return iter(self.converted)
+
+
+class Interpolator:
+    """Stands where an `Upscaler` does at scales without a bundled model: the files are judged, not the pictures."""
+
+    card = SimpleNamespace(name="bicubic", precision="fp32")
+    model = SimpleNamespace(sha256="ab" * 32)
+
+    def __init__(self, scale: int) -> None:
+        self.scale = scale
+
+    def __call__(self, image: np.ndarray, *, value_range: tuple[int, int] | None = None) -> np.ndarray:
+        enlarged = interpolate(image.astype(np.float32), self.scale)
+        if value_range is not None:
+            enlarged = enlarged.clip(*value_range)
+        if image.dtype.kind == "f":
+            return enlarged
+        limits = np.iinfo(image.dtype)
+        return np.rint(enlarged).clip(limits.min, limits.max).astype(image.dtype)
+
+
+def collections(samples: Path) -> dict[str, Path]:
+    """Folders of files: pydicom's own, those of pydicom-data and of LIGHTSR_DATA where they are there."""
+    folders = {"pydicom": samples}
+    package = importlib.util.find_spec("data_store")  # what PyPI's pydicom-data installs
+    if package is not None and package.origin:
+        folders["pydicom-data"] = Path(package.origin).parent / "data"
+    home = Path(os.environ.get("LIGHTSR_DATA", "-"))
+    folders |= {name: home / name for name in ("series", "reader") if (home / name).is_dir()}
+    return folders
+
+
+def files(folder: Path) -> list[Path]:
+    """All files of a collection."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+def convert_all(folders: dict[str, Path], out: Path, upscalers: Callable[[int], Any]) -> Corpus:
+    """Take every file through `enlarge_file`, as the command line does.
+
+    Parameters
+    ----------
+    folders : dict of str to Path
+    out : Path
+        Folder for the results.
+    upscalers : callable
+        `Upscaler` of a scale.
+    """
+    tried: list[Conversion] = []
+    others: list[Conversion] = []
+    crashes: list[str] = []
+    kinds: set[tuple[str, ...]] = set()
+
+    def convert(collection: str, source: Path, scale: int) -> Conversion:
+        target = out / f"x{scale}" / collection / source.relative_to(folders[collection])
+        try:
+            outcome = enlarge_file(source, target, cast(Upscaler, upscalers(scale)))
+        except Exception as error:
+            crashes.append(f"{collection}/{source.name} x{scale}: {type(error).__name__}")
+            outcome = Outcome(source, target, "failed", message="crashed")
+        return Conversion(collection, source, target, scale, outcome.status == "done", outcome.message)
+
+    for collection, folder in folders.items():
+        for source in files(folder):
+            conversion = convert(collection, source, 2)
+            tried.append(conversion)
+            if conversion.converted and (kind := (collection, *_kind(conversion.target))) not in kinds:
+                kinds.add(kind)
+                others += [convert(collection, source, scale) for scale in OTHER_SCALES]
+    return Corpus(folders, tuple(tried), tuple(others), tuple(crashes))
+
+
+def _kind(path: Path) -> tuple[str, ...]:
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    names = ("SOPClassUID", "PhotometricInterpretation", "BitsAllocated", "PixelRepresentation")
+    return tuple(str(header.get(name)) for name in names)

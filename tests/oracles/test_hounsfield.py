@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from . import hounsfield
+from .corpus import MODEL_SCALES, Conversion, Corpus
+from .hounsfield import TOLERANCE_HU
+from .report import Ledger
+
+pytestmark = pytest.mark.oracle
+
+
+def test_the_mean_of_regions_stays(corpus: Corpus, ledger: Ledger) -> None:
+    failures, regions, images = [], 0, 0
+    for entry in corpus:
+        if entry.scale in MODEL_SCALES and hounsfield.is_ct(entry.source):
+            shifts = hounsfield.shifts(entry.source, entry.target, entry.scale)
+            regions += len(shifts.regions)
+            images += len(shifts.regions) > 0
+            if shifts.largest > TOLERANCE_HU:
+                failures.append(f"{entry.label}: by {shifts.largest:.2f} HU")
+    ledger.settle("hounsfield", regions, failures, f"regions of {images} images")
+
+
+@pytest.mark.parametrize("change", ["offset", "slope", "shift"])
+def test_a_broken_result_shows(change: str, broken_from: Conversion, tmp_path: Path) -> None:
+    assert hounsfield.shifts(broken_from.source, broken_from.target, 2).largest <= TOLERANCE_HU
+    dataset = pydicom.dcmread(broken_from.target)
+    if change == "offset":
+        dataset.RescaleIntercept = float(dataset.RescaleIntercept) + 1
+    elif change == "slope":
+        dataset.RescaleSlope = float(dataset.RescaleSlope) * 1.01
+    else:  # half an old pixel to the right, as without the centres of pixels
+        dataset.PixelData = np.roll(dataset.pixel_array, 1, axis=1).tobytes()
+    dataset.save_as(tmp_path / "broken.dcm")
+    assert hounsfield.shifts(broken_from.source, tmp_path / "broken.dcm", 2).largest > TOLERANCE_HU
