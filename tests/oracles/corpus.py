@@ -1,8 +1,11 @@
 """The files that the oracles look at, and what lightsr makes of each."""
 
 import importlib.util
+import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 import pydicom
-from lightsr.pipeline import Outcome, enlarge_file
+from lightsr.pipeline import enlarge_file
 from lightsr.resample import interpolate
 from lightsr.upscaler import Upscaler
 
@@ -92,14 +95,14 @@ class Corpus:
         All at scale 2.
     others : tuple of Conversion
         Converted, at other scales.
-    crashes : tuple of str
-        Files at which something else than an `Outcome` came back.
+    said : dict of str to tuple of str
+        What the command line said, by collection.
     """
 
     folders: dict[str, Path]
     tried: tuple[Conversion, ...]
     others: tuple[Conversion, ...]
-    crashes: tuple[str, ...]
+    said: dict[str, tuple[str, ...]]
 
     @property
     def converted(self) -> list[Conversion]:
@@ -146,7 +149,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def convert_all(folders: dict[str, Path], out: Path, upscalers: Callable[[int], Any]) -> Corpus:
-    """Take every file through `enlarge_file`, as the command line does.
+    """Take every file through the command line, and some through `enlarge_file` at other scales.
 
     Parameters
     ----------
@@ -158,26 +161,39 @@ def convert_all(folders: dict[str, Path], out: Path, upscalers: Callable[[int], 
     """
     tried: list[Conversion] = []
     others: list[Conversion] = []
-    crashes: list[str] = []
-    kinds: set[tuple[str, ...]] = set()
-
-    def convert(collection: str, source: Path, scale: int) -> Conversion:
-        target = out / f"x{scale}" / collection / source.relative_to(folders[collection])
-        try:
-            outcome = enlarge_file(source, target, cast(Upscaler, upscalers(scale)))
-        except Exception as error:
-            crashes.append(f"{collection}/{source.name} x{scale}: {type(error).__name__}")
-            outcome = Outcome(source, target, "failed", message="crashed")
-        return Conversion(collection, source, target, scale, outcome.status == "done", outcome.message)
-
+    said: dict[str, tuple[str, ...]] = {}
     for collection, folder in folders.items():
-        for source in files(folder):
-            conversion = convert(collection, source, 2)
-            tried.append(conversion)
-            if conversion.converted and (kind := (collection, *_kind(conversion.target))) not in kinds:
-                kinds.add(kind)
-                others += [convert(collection, source, scale) for scale in OTHER_SCALES]
-    return Corpus(folders, tuple(tried), tuple(others), tuple(crashes))
+        outcomes, said[collection] = command_line(folder, out / "x2" / collection)
+        kinds: set[tuple[str, ...]] = set()
+        for outcome in outcomes:
+            source, done = Path(outcome["source"]), outcome["status"] == "done"
+            tried.append(Conversion(collection, source, Path(outcome["target"]), 2, done, outcome["message"]))
+            if not done or (kind := _kind(tried[-1].target)) in kinds:
+                continue
+            kinds.add(kind)
+            for scale in OTHER_SCALES:
+                target = out / f"x{scale}" / collection / source.relative_to(folder)
+                result = enlarge_file(source, target, cast(Upscaler, upscalers(scale)))
+                others.append(Conversion(collection, source, target, scale, result.status == "done", result.message))
+    return Corpus(folders, tuple(tried), tuple(others), said)
+
+
+def command_line(folder: Path, out: Path) -> tuple[list[dict[str, str]], tuple[str, ...]]:
+    """Enlarge a folder by x2; outcomes, and all lines that were said, by `--json` and without it.
+
+    Warnings that Python would hide are shown. Of the outcomes, times and sizes are left
+    out of the lines: a birth date could be found in a time by chance.
+    """
+    command = [sys.executable, "-W", "always", "-m", "lightsr.cli", str(folder), str(out)]
+    command += ["--model", "tiny", "--threads", "1"]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    first, second = (
+        subprocess.run([*command, *options], capture_output=True, text=True, check=False, env=environment)
+        for options in (["--json"], ["--skip-existing"])
+    )
+    outcomes = [json.loads(line) for line in first.stdout.splitlines()]
+    lines = [" ".join(outcome[name] for name in ("source", "target", "status", "message")) for outcome in outcomes]
+    return outcomes, (*lines, *f"{first.stderr}\n{second.stdout}\n{second.stderr}".splitlines())
 
 
 def _kind(path: Path) -> tuple[str, ...]:

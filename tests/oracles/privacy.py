@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightsr
 import pydicom
 
 ATTRIBUTES = (
@@ -52,10 +53,17 @@ def _values(dataset: Any) -> set[str]:
     return found
 
 
+def own_words() -> set[str]:
+    """Words that lightsr's modules hold: a patient called Unknown has no monopoly of "an unknown SOP class"."""
+    folder = Path(lightsr.__file__).parent
+    return {word for path in folder.glob("*.py") for word in re.findall(r"\w+", path.read_text().casefold())}
+
+
 def leaks(text: str, secrets: Iterable[str]) -> int:
-    """How many of the values stand in a text."""
-    text = text.casefold()
-    return sum(secret.casefold() in text for secret in set(secrets))
+    """How many of the values stand in a text, as whole words."""
+    candidates = {secret.casefold() for secret in secrets}
+    found = {secret for secret in candidates if re.search(rf"(?<!\w){re.escape(secret)}(?!\w)", text.casefold())}
+    return len(found - own_words() if found else found)
 
 
 @dataclass(frozen=True)

@@ -23,22 +23,44 @@ PLACE = re.compile(r"(<!-- oracles -->\n).*?(<!-- end -->)", re.DOTALL)
 """Where the tables stand in a page."""
 
 
-@dataclass
-class Ledger:
-    """Files checked by each oracle, and failures.
+@dataclass(frozen=True)
+class Entry:
+    """What an oracle found.
 
     Parameters
     ----------
-    entries : dict
-        (checked, what was checked, number of failures) by oracle.
+    checked : int
+    what : str
+        That was checked.
+    failures : int
+    measured : str
+        The largest error that it saw, where it measures one.
     """
 
-    entries: dict[str, tuple[int, str, int]] = field(default_factory=dict)
+    checked: int
+    what: str
+    failures: int
+    measured: str = ""
 
-    def settle(self, oracle: str, checked: int, failures: list[str], what: str = "files") -> None:
+
+@dataclass
+class Ledger:
+    """What each oracle found.
+
+    Parameters
+    ----------
+    entries : dict of str to Entry
+        By oracle.
+    """
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+    def settle(
+        self, oracle: str, checked: int, failures: list[str], *, what: str = "files", measured: str = ""
+    ) -> None:
         """Note an oracle's result; an AssertionError names the failures, or says that nothing was checked."""
         assert oracle in ORACLES
-        self.entries[oracle] = (checked, what, len(failures))
+        self.entries[oracle] = Entry(checked, what, len(failures), measured)
         assert checked, f"{oracle}: no {what} to check"
         assert not failures, f"{oracle}: {len(failures)} of {checked} {what}:\n" + "\n".join(failures)
 
@@ -64,12 +86,12 @@ def tables(tried: tuple[Conversion, ...], others: int, ledger: Ledger) -> str:
         "",
         f"The oracles judge {others} more results at x3 (interpolated) and x4: one file of each kind and collection.",
         "",
-        "| oracle | checked | failures |",
-        "| --- | ---: | ---: |",
+        "| oracle | checked | failures | largest error |",
+        "| --- | ---: | ---: | --- |",
     ]
     for name, text in ORACLES.items():
-        checked, what, failures = ledger.entries[name]
-        lines.append(f"| {text} | {checked} {what} | {failures} |")
+        entry = ledger.entries[name]
+        lines.append(f"| {text} | {entry.checked} {entry.what} | {entry.failures} | {entry.measured or '-'} |")
     return "\n".join(lines)
 
 

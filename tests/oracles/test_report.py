@@ -20,18 +20,18 @@ def test_a_ledger_refuses_failures_and_empty_checks() -> None:
     with pytest.raises(AssertionError, match="1 of 3 files:\nx"):
         ledger.settle("standard", 3, ["x"])
     with pytest.raises(AssertionError, match="no series to check"):
-        ledger.settle("field of view", 0, [], "series")
-    assert ledger.entries["standard"] == (3, "files", 1)
+        ledger.settle("field of view", 0, [], what="series")
+    assert ledger.entries["standard"] == report.Entry(3, "files", 1)
 
 
 def test_tables_go_into_their_place(tmp_path: Path) -> None:
-    ledger = report.Ledger(dict.fromkeys(report.ORACLES, (7, "files", 0)))
+    ledger = report.Ledger(dict.fromkeys(report.ORACLES, report.Entry(7, "files", 0)))
     text = report.tables(TRIED, 4, ledger)
     assert "| files | a | b | all |" in text
     assert "| tried | 2 | 1 | 3 |" in text
     assert "| **converted** | 1 | 0 | 1 |" in text
     assert "| refused: several frames | 1 | 0 | 1 |" in text
-    assert text.count("| 7 files | 0 |") == len(report.ORACLES)
+    assert text.count("| 7 files | 0 | - |") == len(report.ORACLES)
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- oracles -->\nold\n<!-- end -->\nafter\n")
     report.renew(page, text)
