@@ -13,9 +13,9 @@ CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 TOLERANCE_HU = 0.5
 
 GRID = 8
-"""Regions are the blocks of a grid of so many rows and columns."""
+"""Regions are the blocks of a grid of so many rows and columns, or of fewer where they would become too small."""
 
-MIN_REGION_PX = 16
+MIN_REGION_PX = 32
 """Side of the smallest region.
 
 Super-resolution moves intensity by a pixel or two across an edge. A region gains or
@@ -73,12 +73,12 @@ def shifts(source: Path, result: Path, scale: int) -> Shifts:
     def shift(where: np.ndarray) -> float:
         return float(high[where.repeat(scale, 0).repeat(scale, 1)].mean() - low[where].mean())
 
-    side = [size // GRID for size in low.shape]
+    height, width = (max(size // GRID, MIN_REGION_PX) for size in low.shape)
     found = []
-    for row in range(GRID if min(side) >= MIN_REGION_PX else 0):
-        for column in range(GRID):
+    for row in range(low.shape[0] // height):
+        for column in range(low.shape[1] // width):
             block = np.zeros(low.shape, dtype=bool)
-            block[row * side[0] : (row + 1) * side[0], column * side[1] : (column + 1) * side[1]] = True
+            block[row * height : (row + 1) * height, column * width : (column + 1) * width] = True
             if far[block].all():
                 found.append(shift(block))
     judged = bool(found) and far.any()

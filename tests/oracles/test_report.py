@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 
 from . import report
-from .corpus import Conversion
+from .corpus import REASONS, Conversion
 
 pytestmark = pytest.mark.oracle
+
+PAGE = Path(__file__).parents[2] / "docs" / "dicom.md"
 
 TRIED = (
     Conversion("a", Path("1"), Path("1"), 2, True),
@@ -39,3 +41,8 @@ def test_tables_go_into_their_place(tmp_path: Path) -> None:
     page.write_text("no place")
     with pytest.raises(ValueError, match="one place"):
         report.renew(page, text)
+
+
+def test_the_page_gives_a_why_for_every_reason() -> None:
+    explained = PAGE.read_text(encoding="utf-8").split("## What is refused")[1].split("## ")[0]
+    assert not [name for _, name in REASONS if name not in explained]
