@@ -1,19 +1,23 @@
 # Two commands do everything on a machine with Python 3.11+, pip and make:
 #   make demo   enlarges real medical images with the bundled model (installs what a device needs)
 #   make test   lint, types and tests (installs PyTorch and the other development tools)
+# make test-oracles judges DICOM results with other people's programs; it names those that are not there.
 
 PYTHON ?= python3
 DEV := .venv
 DEVICE := .venv-device
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test test-oracles lint format bench clean
 
 demo: $(DEVICE)/installed
 	$(DEVICE)/bin/lightsr-infer --demo demo --force
 
 test: lint
 	$(DEV)/bin/python -m pytest
+
+test-oracles: $(DEV)/oracles
+	$(DEV)/bin/python -m pytest -m oracle tests/oracles
 
 lint: $(DEV)/installed
 	$(DEV)/bin/ruff check .
@@ -46,4 +50,8 @@ $(DEV)/installed: pyproject.toml constraints.txt
 	@echo "installing the development tools into $(DEV); PyTorch takes a while"
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python $(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(DEV)/oracles: $(DEV)/installed
+	$(DEV)/bin/python $(PIP_INSTALL) --editable '.[oracles]'
 	@touch $@

@@ -1,0 +1,202 @@
+"""The files that the oracles look at, and what lightsr makes of each."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pydicom
+from lightsr.pipeline import enlarge_file
+from lightsr.resample import interpolate
+from lightsr.upscaler import Upscaler
+
+REASONS = (
+    (r"neither PNG nor JPEG nor DICOM|an empty file|would lose again", "not DICOM with a preamble"),
+    (r"so nothing can be derived", "no UIDs"),
+    (
+        r"transfer syntax that is not known|transfer syntaxes;|without a transfer syntax|file meta",
+        "transfer syntax unclear",
+    ),
+    (r"transfer syntax .*decompress it first", "compressed"),
+    (r"(Storage'|SOP class|'[^']*'); single-frame .* images are allowed", "other kind of object"),
+    (r"several frames", "several frames"),
+    (r"of type .*ordinary images are allowed|for processing", "localizer, map or image for processing"),
+    (r"has a Modality LUT", "Modality LUT"),
+    (r"result of lightsr already", "own result"),
+    (r"photometric interpretation|samples per pixel", "colour model"),
+    (r"of \d+ bits, high bit|floating point|stored bits", "number or use of bits"),
+    (r"8-bit pixels in 16-bit words", "number or use of bits"),
+    (r"its \w+ is (missing|no single whole number)|has no pixels|every pixel is padding", "no pixels, or undescribed"),
+    (r"bytes of pixels; its size needs|damaged DICOM|nested too deeply|MiB of pixels", "damaged"),
+    (r"not \d (positive )?numbers|position without|region without", "geometry unclear"),
+    (r"not in the file's character set", "text not in its character set"),
+    (r"million are allowed|larger than", "too large"),
+)
+"""What the message of a refusal matches, and the short name of its reason; the first match counts."""
+
+OTHER_SCALES = (3, 4)
+"""Scales besides 2, for one file of every kind and collection."""
+
+MODEL_SCALES = (2, 4)
+"""Scales for which a model is bundled."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of one file at one scale.
+
+    Parameters
+    ----------
+    collection : str
+        Where the file is from.
+    source, target : Path
+    scale : int
+    converted : bool
+    message : str
+        Why it was refused.
+    """
+
+    collection: str
+    source: Path
+    target: Path
+    scale: int
+    converted: bool
+    message: str = ""
+
+    @property
+    def label(self) -> str:
+        """File and scale, for a list of failures."""
+        return f"{self.collection}/{self.source.name} x{self.scale}"
+
+    @property
+    def reason(self) -> str:
+        """Short name of the reason for a refusal, "" where there is none for it."""
+        text = self.message.replace(str(self.source), "")
+        return next((name for pattern, name in REASONS if re.search(pattern, text)), "")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Every file of every collection at scale 2, and some at other scales.
+
+    Parameters
+    ----------
+    folders : dict of str to Path
+        Of the sources, by collection.
+    tried : tuple of Conversion
+        All at scale 2.
+    others : tuple of Conversion
+        Converted, at other scales.
+    said : dict of str to tuple of str
+        What the command line said, by collection.
+    """
+
+    folders: dict[str, Path]
+    tried: tuple[Conversion, ...]
+    others: tuple[Conversion, ...]
+    said: dict[str, tuple[str, ...]]
+
+    @property
+    def converted(self) -> list[Conversion]:
+        """All results, at every scale."""
+        return [*(entry for entry in self.tried if entry.converted), *self.others]
+
+    def __iter__(self) -> Iterator[Conversion]:
+        return iter(self.converted)
+
+
+class Interpolator:
+    """Stands where an `Upscaler` does at scales without a bundled model: the files are judged, not the pictures."""
+
+    card = SimpleNamespace(name="bicubic", precision="fp32")
+    model = SimpleNamespace(sha256="ab" * 32)
+
+    def __init__(self, scale: int) -> None:
+        self.scale = scale
+
+    def __call__(self, image: np.ndarray, *, value_range: tuple[int, int] | None = None) -> np.ndarray:
+        enlarged = interpolate(image.astype(np.float32), self.scale)
+        if value_range is not None:
+            enlarged = enlarged.clip(*value_range)
+        if image.dtype.kind == "f":
+            return enlarged
+        limits = np.iinfo(image.dtype)
+        return np.rint(enlarged).clip(limits.min, limits.max).astype(image.dtype)
+
+
+def collections(samples: Path) -> dict[str, Path]:
+    """Folders of files: pydicom's own, those of pydicom-data and of LIGHTSR_DATA where they are there."""
+    folders = {"pydicom": samples}
+    package = importlib.util.find_spec("data_store")  # what PyPI's pydicom-data installs
+    if package is not None and package.origin:
+        folders["pydicom-data"] = Path(package.origin).parent / "data"
+    home = Path(os.environ.get("LIGHTSR_DATA", "-"))
+    folders |= {name: home / name for name in ("series", "reader") if (home / name).is_dir()}
+    return folders
+
+
+def files(folder: Path) -> list[Path]:
+    """All files of a collection."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+def convert_all(folders: dict[str, Path], out: Path, upscalers: Callable[[int], Any]) -> Corpus:
+    """Take every file through the command line, and some through `enlarge_file` at other scales.
+
+    Parameters
+    ----------
+    folders : dict of str to Path
+    out : Path
+        Folder for the results.
+    upscalers : callable
+        `Upscaler` of a scale.
+    """
+    tried: list[Conversion] = []
+    others: list[Conversion] = []
+    said: dict[str, tuple[str, ...]] = {}
+    for collection, folder in folders.items():
+        outcomes, said[collection] = command_line(folder, out / "x2" / collection)
+        kinds: set[tuple[str, ...]] = set()
+        for outcome in outcomes:
+            source, done = Path(outcome["source"]), outcome["status"] == "done"
+            tried.append(Conversion(collection, source, Path(outcome["target"]), 2, done, outcome["message"]))
+            if not done or (kind := _kind(tried[-1].target)) in kinds:
+                continue
+            kinds.add(kind)
+            for scale in OTHER_SCALES:
+                target = out / f"x{scale}" / collection / source.relative_to(folder)
+                result = enlarge_file(source, target, cast(Upscaler, upscalers(scale)))
+                others.append(Conversion(collection, source, target, scale, result.status == "done", result.message))
+    return Corpus(folders, tuple(tried), tuple(others), said)
+
+
+def command_line(folder: Path, out: Path) -> tuple[list[dict[str, str]], tuple[str, ...]]:
+    """Enlarge a folder by x2; outcomes, and all lines that were said, by `--json` and without it.
+
+    Warnings that Python would hide are shown. Of the outcomes, times and sizes are left
+    out of the lines: a birth date could be found in a time by chance.
+    """
+    command = [sys.executable, "-W", "always", "-m", "lightsr.cli", str(folder), str(out)]
+    command += ["--model", "tiny", "--threads", "1"]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    first, second = (
+        subprocess.run([*command, *options], capture_output=True, text=True, check=False, env=environment)
+        for options in (["--json"], ["--skip-existing"])
+    )
+    outcomes = [json.loads(line) for line in first.stdout.splitlines()]
+    lines = [" ".join(outcome[name] for name in ("source", "target", "status", "message")) for outcome in outcomes]
+    return outcomes, (*lines, *f"{first.stderr}\n{second.stdout}\n{second.stderr}".splitlines())
+
+
+def _kind(path: Path) -> tuple[str, ...]:
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    names = ("SOPClassUID", "PhotometricInterpretation", "BitsAllocated", "PixelRepresentation")
+    return tuple(str(header.get(name)) for name in names)

@@ -1,0 +1,62 @@
+from typing import Any
+
+import pydicom
+import pytest
+
+from .corpus import Conversion, Corpus
+from .report import Ledger
+from .standard import Standard
+
+pytestmark = pytest.mark.oracle
+
+
+def test_what_the_standard_requires_is_there_and_nothing_foreign(
+    corpus: Corpus, standard: Standard, ledger: Ledger
+) -> None:
+    failures = [
+        f"{entry.label}: {problem}"
+        for entry in corpus
+        for problem in problems(standard, pydicom.dcmread(entry.source), pydicom.dcmread(entry.target))
+    ]
+    ledger.settle("standard", len(corpus.converted), failures)
+
+
+def problems(standard: Standard, source: Any, result: Any) -> list[str]:
+    """What is missing in a result and not in its source, and what does not belong into it."""
+    missing = standard.missing(result) - standard.missing(source)
+    return [*sorted(missing), *(f"{place} does not belong here" for place in standard.foreign(source, result))]
+
+
+def remove(dataset: Any, *names: str) -> None:
+    for name in names:
+        delattr(dataset, name)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda dataset: remove(dataset, "Rows"), "Rows (type 1, image-pixel) missing"),
+        (lambda dataset: remove(dataset, "Manufacturer"), "Manufacturer (type 2, general-equipment) missing"),
+        (lambda dataset: setattr(dataset, "ImageType", None), "ImageType (type 1, ct-image) empty"),
+        (
+            lambda dataset: remove(dataset.SourceImageSequence[0], "ReferencedSOPInstanceUID"),
+            "SourceImageSequence/ReferencedSOPInstanceUID (type 1, general-reference) missing",
+        ),
+        (
+            lambda dataset: setattr(dataset.ContributingEquipmentSequence[0], "Manufacturer", ""),
+            "ContributingEquipmentSequence/Manufacturer (type 1, sop-common) empty",
+        ),
+        (lambda dataset: setattr(dataset, "FrameTime", 40), "FrameTime does not belong here"),
+        (
+            lambda dataset: setattr(dataset.SourceImageSequence[0], "PatientID", "1"),
+            "SourceImageSequence/PatientID does not belong here",
+        ),
+        # A module that nobody must use, begun but not finished.
+        (lambda dataset: setattr(dataset, "SynchronizationTrigger", "NO TRIGGER"), "(type 1, synchronization) missing"),
+    ],
+)
+def test_a_broken_result_shows(change: Any, found: str, broken_from: Conversion, standard: Standard) -> None:
+    source, result = pydicom.dcmread(broken_from.source), pydicom.dcmread(broken_from.target)
+    assert not problems(standard, source, result)
+    change(result)
+    assert any(found in problem for problem in problems(standard, source, result))
