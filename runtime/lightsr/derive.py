@@ -7,7 +7,11 @@ import copy
 import datetime
 import hashlib
 import re
+import shutil
+import struct
+import tempfile
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +22,8 @@ from numpy.typing import NDArray
 from lightsr import geometry
 from lightsr.dicom import silenced
 from lightsr.errors import ImageError, LightsrError
-from lightsr.image import Image
+from lightsr.gate import PIXEL_DATA
+from lightsr.image import Frames
 
 OUTPUT_VERSION = 1
 """Version of what `write` makes of a source; part of the new UIDs."""
@@ -53,6 +58,16 @@ REMOVED = (
 """Attributes that hold for the source instance alone."""
 
 
+TEMPORARY_PREFIX = ".lightsr-"
+"""Start of the names of temporary files, where the system wants them to have one."""
+
+MAX_PIXEL_BYTES = 2**32 - 2
+"""Length of Pixel Data, which is written in 32 bits and must be even (PS3.5, 7.1.2)."""
+
+IN_MEMORY_BYTES = 4 * 2**20
+"""Enlarged pixels that wait for their header in memory; more wait in a file without a name."""
+
+
 @dataclass(frozen=True)
 class Producer:
     """What made the picture.
@@ -74,15 +89,18 @@ class Producer:
     version: str
 
 
-def write(image: Image, pixels: NDArray[Any], *, scale: int, producer: Producer, file: BinaryIO) -> None:
-    """Write the enlarged `pixels` of `image` as DICOM.
+def write(frames: Frames, enlarged: Iterable[NDArray[Any]], *, scale: int, producer: Producer, file: BinaryIO) -> None:
+    """Write enlarged frames as DICOM.
+
+    Each frame goes to a temporary file as it comes, since the header in front of them
+    says what they are: its instance UID depends on every pixel.
 
     Parameters
     ----------
-    image : Image
-        The source, as `lightsr.dicom.read` gave it; left as it is.
-    pixels : ndarray, shape (scale * h, scale * w[, 3]), dtype of the source
-        Enlarged stored values.
+    frames : Frames
+        The source, as `lightsr.dicom.opened` gave it; left as it is.
+    enlarged : iterable of ndarray, each of shape (scale * h, scale * w[, 3]), dtype of the source
+        Enlarged stored values of every frame, in turn; one at a time is needed.
     scale : int
     producer : Producer
     file : binary file
@@ -90,40 +108,83 @@ def write(image: Image, pixels: NDArray[Any], *, scale: int, producer: Producer,
     Raises
     ------
     ImageError
-        The source is damaged, or says something that cannot be carried over unchanged.
+        The source is damaged, says something that cannot be carried over unchanged, or
+        would become larger than DICOM can hold.
     """
     with silenced():
         try:
-            dataset = derived(image, pixels, scale=scale, producer=producer)
+            dataset = derived(frames, scale=scale, producer=producer)
         except LightsrError:
             raise
         except Exception as error:  # pydicom decodes an element only now, and its texts quote values
-            raise ImageError(f"{image.source}: damaged DICOM ({type(error).__name__}); nothing was written") from error
-        dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=True)
+            raise ImageError(f"{frames.source}: damaged DICOM ({type(error).__name__}); nothing was written") from error
+    word_bytes = dataset.BitsAllocated // 8
+    length = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * word_bytes * frames.count
+    if length > MAX_PIXEL_BYTES:
+        raise ImageError(
+            f"{frames.source}: would become {length / 2**30:.1f} GiB of pixels, of which DICOM holds less than 4; "
+            "choose a smaller --scale"
+        )
+    name = getattr(file, "name", None)
+    folder = str(Path(name).parent) if isinstance(name, str | Path) else None
+    with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, prefix=TEMPORARY_PREFIX, dir=folder) as waiting:
+        content = hashlib.sha256()
+        for pixels in enlarged:
+            part = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data.cast("B")
+            content.update(part)
+            waiting.write(part)
+        if waiting.tell() != length:
+            raise ValueError(f"{waiting.tell()} bytes of enlarged pixels; the header says {length}")
+        _set_instance(dataset, frames.header, content.hexdigest(), scale, producer)
+        with silenced():
+            dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=True)
+        waiting.seek(0)
+        _append_pixels(waiting, length, b"OB" if word_bytes == 1 else b"OW", file)
 
 
-def derived(image: Image, pixels: NDArray[Any], *, scale: int, producer: Producer) -> Any:
-    """Data set of an enlarged image; see `write`."""
-    source = image.header
+def _append_pixels(content: Any, length: int, vr: bytes, file: BinaryIO) -> None:
+    """Pixel Data as the last element: native, little endian, of even length (PS3.5, 7.1.2 and 8.1.1)."""
+    file.write(struct.pack("<HH2sHI", 0x7FE0, 0x0010, vr, 0, length + length % 2))
+    shutil.copyfileobj(content, file, 2**20)
+    file.write(b"\0" * (length % 2))
+
+
+def derived(frames: Frames, *, scale: int, producer: Producer) -> Any:
+    """Data set of an enlarged file, without pixels and without its own instance UID; see `write`."""
+    source, path = frames.header, frames.source
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         if not source.get(name):
-            raise ImageError(f"{image.source}: its {name} is missing, so nothing can be derived from it; mend it first")
+            raise ImageError(f"{path}: its {name} is missing, so nothing can be derived from it; mend it first")
     dataset = _decoded_copy(source)
-    _check_texts(dataset, image.source)
+    _check_texts(dataset, path)
     dataset.remove_private_tags()
     for name in REMOVED:
         if name in dataset:
             delattr(dataset, name)
-    dataset.Rows, dataset.Columns = pixels.shape[:2]
+    for tag in [t for t in dataset.keys() if t > PIXEL_DATA]:  # noqa: SIM118
+        del dataset[tag]  # nothing of the source may stand behind the pixels
+    dataset.Rows, dataset.Columns = (scale * side for side in frames.size)
     try:
         geometry.enlarge(dataset, scale)
     except ImageError as error:
-        raise ImageError(f"{image.source}: {error}") from error
-    _set_identity(dataset, source, pixels, scale, producer)
+        raise ImageError(f"{path}: {error}") from error
+    _check_frame_times(dataset, source, path)
+    _set_series(dataset, source, scale, producer)
     _set_derivation(dataset, source, scale, producer)
-    _set_pixels(dataset, pixels)
-    _set_file_meta(dataset)
+    _set_pixel_description(dataset, frames)
     return dataset
+
+
+def _check_frame_times(dataset: Any, source: Any, path: Path) -> None:
+    """What the frames advance by (C.7.6.6) must still be there."""
+    pointer = source.get("FrameIncrementPointer")
+    if pointer in (None, ""):
+        return
+    for tag in [pointer] if isinstance(pointer, int) else list(pointer):
+        if tag in source and tag not in dataset:
+            raise ImageError(
+                f"{path}: its frames advance by the element {tag}, which cannot be kept; standard ones are allowed"
+            )
 
 
 def _decoded_copy(source: Any) -> Any:
@@ -187,16 +248,21 @@ def uid_of(*parts: str) -> str:
     return f"2.25.{uuid.uuid5(UID_NAMESPACE, '|'.join(parts)).int}"
 
 
-def _set_identity(dataset: Any, source: Any, pixels: NDArray[Any], scale: int, producer: Producer) -> None:
-    """New instance and series in the same study (C.7.6.1.1.2, C.12.4.1.1).
+def _set_instance(dataset: Any, source: Any, content: str, scale: int, producer: Producer) -> None:
+    """New instance, by the digest of its pixels: the same work done again is the same instance (C.12.4.1.1)."""
+    made_by = (producer.sha256, str(scale), str(OUTPUT_VERSION))
+    dataset.SOPInstanceUID = uid_of(str(source.SOPInstanceUID), *made_by, content)
+    _set_file_meta(dataset)
 
-    The UIDs depend on source, model and pixels alone: slices that are enlarged one by
-    one land in one series, and the same work done again is the same instance.
+
+def _set_series(dataset: Any, source: Any, scale: int, producer: Producer) -> None:
+    """New series in the same study (C.7.6.1.1.2).
+
+    Its UID depends on source and model alone: slices that are enlarged one by one land in
+    one series.
     """
     made_by = (producer.sha256, str(scale), str(OUTPUT_VERSION))
-    dataset.SeriesInstanceUID = uid_of(str(source.get("SeriesInstanceUID", "")), *made_by)
-    content = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
-    dataset.SOPInstanceUID = uid_of(str(source.get("SOPInstanceUID", "")), *made_by, content)
+    dataset.SeriesInstanceUID = uid_of(str(source.SeriesInstanceUID), *made_by)
     if "SeriesNumber" in source:
         dataset.SeriesNumber = _series_number(source)
     suffix = f" [AI-SR x{scale}]"
@@ -306,12 +372,10 @@ def _code(value: str, meaning: str) -> Any:
     return code
 
 
-def _set_pixels(dataset: Any, pixels: NDArray[Any]) -> None:
-    """Native pixels, little endian; the padding and the bits stay what they were (C.7.6.3)."""
-    content = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)).tobytes()
-    dataset.PixelData = content + b"\0" * (len(content) % 2)
-    dataset["PixelData"].VR = "OB" if pixels.dtype.itemsize == 1 else "OW"
-    if pixels.ndim == 3:
+def _set_pixel_description(dataset: Any, frames: Frames) -> None:
+    """Values in the lowest bits of their words, colours of a pixel together (C.7.6.3)."""
+    dataset.HighBit = dataset.BitsStored - 1
+    if frames.photometric == "RGB":
         dataset.PlanarConfiguration = 0
 
 

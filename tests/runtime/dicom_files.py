@@ -54,6 +54,24 @@ def a_dataset(pixels: np.ndarray | None = None, **changes: Any) -> Dataset:
     return dataset
 
 
+def a_cine(frames: np.ndarray, **changes: Any) -> Dataset:
+    """An ultrasound cine of (n, h, w[, 3]) pixels that advances by a frame time."""
+    dataset = a_dataset(frames[0], SOPClassUID="1.2.840.10008.5.1.4.1.1.3.1", Modality="US", NumberOfFrames=len(frames))
+    dataset.ImageType = ["ORIGINAL", "PRIMARY"]
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(dataset, name)
+    for name in ("RescaleSlope", "RescaleIntercept", "RescaleType", "FrameOfReferenceUID"):
+        delattr(dataset, name)
+    dataset.FrameTime, dataset.CineRate = 40, 25
+    dataset.FrameIncrementPointer = 0x00181063
+    content = np.ascontiguousarray(frames).tobytes()
+    dataset.PixelData = content + b"\0" * (len(content) % 2)
+    dataset["PixelData"].VR = "OW" if frames.dtype.itemsize == 2 else "OB"
+    for name, value in changes.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
 def save(dataset: Dataset, path: Path, syntax: str = ExplicitVRLittleEndian) -> Path:
     """Write a data set under a transfer syntax, whatever that says about its pixels."""
     dataset.file_meta = FileMetaDataset()

@@ -1,0 +1,211 @@
+"""Hostile files: each is refused in one line, in little memory and little time."""
+
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lightsr import dicom, gate
+from lightsr.errors import ImageError
+from lightsr.syntaxes import DEFLATED
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+from .dicom_files import a_dataset, real_files, save
+
+SECONDS = 20
+"""Within which a hostile file is refused, on a busy machine, Python's start included."""
+
+META = bytes(128) + b"DICM\x02\x00\x10\x00UI"
+
+
+def meta(uid: str) -> bytes:
+    raw = uid.encode() + b"\0" * (len(uid) % 2)
+    return META + struct.pack("<H", len(raw)) + raw
+
+
+EXPLICIT = meta("1.2.840.10008.1.2.1")
+SEQUENCE = b"\x08\x00\x40\x11SQ\0\0"
+ITEM = b"\xfe\xff\x00\xe0"
+OPEN = b"\xff\xff\xff\xff"
+
+
+def in_its_own_process(path: Path) -> tuple[str, float, float]:
+    """What reading `path` says there, the process's peak memory in MiB over that of an import, and seconds."""
+    script = (
+        "import sys, pathlib, numpy, pydicom, pydicom.filereader, PIL.Image, lightsr.dicom as d, lightsr.memory as m\n"
+        "from lightsr.errors import ImageError\n"
+        "before = m.peak_mib()\n"
+        "try:\n"
+        "    with d.opened(pathlib.Path(sys.argv[1])) as frames:\n"
+        "        [frame for frame in frames]\n"
+        "    print('read')\n"
+        "except ImageError as error:\n"
+        "    print(error)\n"
+        "print(m.peak_mib() - before)\n"
+    )
+    started = time.monotonic()
+    command = [sys.executable, "-c", script, str(path)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    message, grown = finished.stdout.splitlines()
+    return message, float(grown), time.monotonic() - started
+
+
+def deflated(content: bytes) -> bytes:
+    packer = zlib.compressobj(9, wbits=-15)
+    return meta(DEFLATED) + packer.compress(content) + packer.flush()
+
+
+def body(path: Path) -> bytes:
+    """Data set of a file that `save` wrote, without what stands before it."""
+    content = path.read_bytes()
+    return content[content.index(b"\x08\x00\x08\x00CS") :]
+
+
+def a_bomb(size: int) -> bytes:
+    """A deflated data set of `size` zeros in one element."""
+    packer = zlib.compressobj(9, wbits=-15)
+    parts = [packer.compress(b"\x09\x00\x10\x10OB\0\0" + struct.pack("<I", size))]
+    parts += [packer.compress(bytes(2**20)) for _ in range(size // 2**20)]
+    return meta(DEFLATED) + b"".join(parts) + packer.flush()
+
+
+def cut(content: bytes) -> bytes:
+    """The same with Pixel Data that claims nearly all that 32 bits can say."""
+    start = content.index(b"\xe0\x7f\x10\x00OW")
+    return content[: start + 8] + b"\xf0\xff\xff\xff" + content[start + 12 :]
+
+
+def of_frames(number: int) -> Callable[[Path], bytes]:
+    changes = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.3.1", "NumberOfFrames": number}
+    return lambda path: save(a_dataset(**changes), path).read_bytes()
+
+
+HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
+    "deflate bomb": (lambda _: a_bomb(512 * 2**20), "deflated, and more than 3"),
+    "nested without end": (lambda _: EXPLICIT + (SEQUENCE + OPEN + ITEM + OPEN) * 5000, "nested more than 32 deep"),
+    "frames": (of_frames(2**31 - 1), "96 bytes of pixels; its size needs 206158430112"),
+    "length of the pixels": (lambda path: cut(save(a_dataset(), path).read_bytes()), "says 4294967280 bytes, 96"),
+    "length of an element": (
+        lambda _: EXPLICIT + b"\x08\x00\x05\x00UT\0\0\xf0\xff\xff\xff" + b"x" * 50,
+        "(0008,0005) says 4294967280 bytes, 50 are there",
+    ),
+    "length in an item": (
+        lambda _: EXPLICIT + SEQUENCE + OPEN + ITEM + OPEN + b"\x08\x00\x05\x00UT\0\0\xf0\xff\xff\xff",
+        "(0008,0005) says 4294967280 bytes, 0 are there",
+    ),
+    "an element beyond its item": (
+        lambda _: EXPLICIT + SEQUENCE + OPEN + ITEM + struct.pack("<I", 12) + b"\x08\x00\x05\x00CS\x20\0" + bytes(64),
+        "(0008,0005) says 32 bytes, 4 are there",
+    ),
+    "items without number": (
+        lambda _: EXPLICIT + SEQUENCE + OPEN + (ITEM + bytes(4)) * (gate.MAX_ELEMENTS + 5),
+        "more than 1000000 elements",
+    ),
+    "no items": (lambda _: EXPLICIT + SEQUENCE + OPEN + bytes(64), "holds (0000,0000) instead of items"),
+    "endless text": (lambda _: EXPLICIT + b"\x08\x00\x05\x00UT\0\0" + OPEN, "has no length and is no sequence"),
+    "much beside the pixels": (
+        lambda _: EXPLICIT + b"\x09\x00\x10\x10OB\0\0" + struct.pack("<I", 2**27) + bytes(2**27),
+        "128 MiB beside the pixels; at most 64 MiB",
+    ),
+    "floating point": (lambda _: EXPLICIT + b"\xe0\x7f\x08\x00OF\0\0\x04\0\0\0" + bytes(4), "in floating point"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files(name: str, tmp_path: Path) -> None:
+    make, expected = HOSTILE[name]
+    path = tmp_path / "a.dcm"
+    path.write_bytes(make(path))
+    message, grown, seconds = in_its_own_process(path)
+    assert expected in message
+    assert message.startswith(str(path))
+    assert grown < 40
+    assert seconds < SECONDS
+
+
+def test_the_measurement_can_fail(tmp_path: Path) -> None:
+    """A file that is read takes the memory of its pixels, and the measurement sees it."""
+    pixels = np.zeros((4000, 8000), np.uint16)
+    message, grown, _ = in_its_own_process(save(a_dataset(pixels), tmp_path / "a.dcm"))
+    assert message == "read"
+    assert grown > 60
+
+
+def test_deflated(samples: Path, tmp_path: Path) -> None:
+    path = samples / "image_dfl.dcm"
+    assert np.array_equal(dicom.read(path).pixels, pydicom.dcmread(path).pixel_array)
+    content = body(save(a_dataset(), tmp_path / "a.dcm"))
+    path = tmp_path / "b.dcm"
+    path.write_bytes(deflated(content))
+    assert np.array_equal(dicom.read(path).pixels, dicom.read(tmp_path / "a.dcm").pixels)
+    for damaged, message in ((deflated(content)[:-9], "ends early"), (meta(DEFLATED) + b"\xff" * 50, "damaged")):
+        path.write_bytes(damaged)
+        with pytest.raises(ImageError, match=message):
+            dicom.read(path)
+
+
+def test_a_deflated_file_of_moderate_length_is_opened_up_to_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "b.dcm"
+    path.write_bytes(deflated(body(save(a_dataset(np.zeros((300, 300), np.int16)), tmp_path / "a.dcm"))))
+    with pytest.raises(ImageError, match="at most 64 times"):
+        dicom.read(path)
+    monkeypatch.setattr(gate, "MAX_INFLATION", 2000)
+    assert dicom.read(path).size == (300, 300)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_cut_anywhere_a_file_is_refused(syntax: str, tmp_path: Path) -> None:
+    item = pydicom.Dataset()
+    item.CodeValue = "A"
+    dataset = a_dataset(ProcedureCodeSequence=[item])
+    dataset["ProcedureCodeSequence"].is_undefined_length = True
+    content = save(dataset, tmp_path / "a.dcm", syntax).read_bytes()
+    path = tmp_path / "b.dcm"
+    for length in range(1, len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(ImageError) as caught:
+            dicom.read(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_real_files_pass(samples: Path) -> None:
+    """The gate finds pixels where pydicom finds them, and refuses no DICOM image that is whole."""
+    passed = 0
+    for path in real_files(samples):
+        try:
+            with gate.opened(path) as contents:
+                if contents.pixels is not None and contents.pixels.length is not None:
+                    contents.stream.seek(contents.pixels.offset)
+                    content = contents.stream.read(contents.pixels.length)
+                    assert content == pydicom.dcmread(path).PixelData, path
+                    passed += 1
+        except ImageError as error:
+            assert any(word in str(error) for word in ("DICM", "transfer syntax", "cut off", "point")), error
+    assert passed > 20
+
+
+@given(content=st.binary(max_size=200))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_read_or_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes(EXPLICIT + content)
+    with pytest.raises(ImageError):
+        dicom.read(path)
+
+
+def test_files_that_are_too_long(tmp_path: Path) -> None:
+    path = save(a_dataset(), tmp_path / "a.dcm")
+    with path.open("r+b") as file:
+        file.truncate(gate.MAX_FILE_BYTES + 1)  # sparse: takes no room on the disk
+    with pytest.raises(ImageError, match="8 GiB; at most 8 GiB are allowed"):
+        dicom.read(path)
