@@ -12,24 +12,22 @@ import struct
 import tempfile
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsr import geometry
+from lightsr import geometry, provenance
 from lightsr.dicom import silenced
 from lightsr.errors import ImageError, LightsrError
 from lightsr.gate import PIXEL_DATA
 from lightsr.image import Frames
+from lightsr.provenance import UID_NAMESPACE, texts, uid_of
+from lightsr.provenance import Producer as Producer
 
 OUTPUT_VERSION = 1
 """Version of what `write` makes of a source; part of the new UIDs."""
-
-UID_NAMESPACE = uuid.UUID("6b1f7f5e-52a4-5d0e-9c0e-0f3b6d7c2a11")
-"""Namespace of our name-based UUIDs, under the root 2.25 (PS3.5, B.2)."""
 
 IMPLEMENTATION_CLASS_UID = f"2.25.{uuid.uuid5(UID_NAMESPACE, 'implementation').int}"
 
@@ -43,9 +41,6 @@ MAX_DESCRIPTION = 64
 
 TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 """Value representations that Specific Character Set applies to (PS3.5, 6.1.2.2)."""
-
-MAX_DERIVATION = 1024
-"""Characters of Derivation Description (ST; PS3.5, 6.2)."""
 
 REMOVED = (
     *("DigitalSignaturesSequence", "MACParametersSequence", "EncryptedAttributesSequence"),
@@ -61,32 +56,17 @@ REMOVED = (
 TEMPORARY_PREFIX = ".lightsr-"
 """Start of the names of temporary files, where the system wants them to have one."""
 
+PALETTE_TAGS = range(0x00281100, 0x00281300)
+"""Palette tables, their descriptors and identifiers (C.7.9)."""
+
+PIXEL_COMPONENT_TAGS = range(0x00186044, 0x0018605B)
+"""Calibration of an ultrasound region's samples (C.8.5.5): organization, mask, ranges, tables."""
+
 MAX_PIXEL_BYTES = 2**32 - 2
 """Length of Pixel Data, which is written in 32 bits and must be even (PS3.5, 7.1.2)."""
 
 IN_MEMORY_BYTES = 4 * 2**20
 """Enlarged pixels that wait for their header in memory; more wait in a file without a name."""
-
-
-@dataclass(frozen=True)
-class Producer:
-    """What made the picture.
-
-    Parameters
-    ----------
-    name : str
-        Of the model.
-    precision : str
-    sha256 : str
-        Of the model's file.
-    version : str
-        Of lightsr.
-    """
-
-    name: str
-    precision: str
-    sha256: str
-    version: str
 
 
 def write(frames: Frames, enlarged: Iterable[NDArray[Any]], *, scale: int, producer: Producer, file: BinaryIO) -> None:
@@ -170,7 +150,7 @@ def derived(frames: Frames, *, scale: int, producer: Producer) -> Any:
         raise ImageError(f"{path}: {error}") from error
     _check_frame_times(dataset, source, path)
     _set_series(dataset, source, scale, producer)
-    _set_derivation(dataset, source, scale, producer)
+    provenance.state(dataset, frames, scale=scale, producer=producer)
     _set_pixel_description(dataset, frames)
     return dataset
 
@@ -243,11 +223,6 @@ def _check_texts(dataset: Any, path: Path, inherited: Any = None) -> None:
                     )
 
 
-def uid_of(*parts: str) -> str:
-    """Name-based UID: equal parts give equal UIDs on every machine."""
-    return f"2.25.{uuid.uuid5(UID_NAMESPACE, '|'.join(parts)).int}"
-
-
 def _set_instance(dataset: Any, source: Any, content: str, scale: int, producer: Producer) -> None:
     """New instance, by the digest of its pixels: the same work done again is the same instance (C.12.4.1.1)."""
     made_by = (producer.sha256, str(scale), str(OUTPUT_VERSION))
@@ -266,7 +241,7 @@ def _set_series(dataset: Any, source: Any, scale: int, producer: Producer) -> No
     if "SeriesNumber" in source:
         dataset.SeriesNumber = _series_number(source)
     suffix = f" [AI-SR x{scale}]"
-    description = " ".join(_texts(source, "SeriesDescription"))
+    description = " ".join(texts(source, "SeriesDescription"))
     dataset.SeriesDescription = (description[: MAX_DESCRIPTION - len(suffix)] + suffix).strip()
     now = datetime.datetime.now(_zone(source))
     for name in ("InstanceCreation", "Content"):
@@ -283,14 +258,6 @@ def _series_number(source: Any) -> int | None:
     return number if number < 2**31 else None
 
 
-def _texts(source: Any, name: str) -> list[str]:
-    """Values of a text element; some writers put a backslash, which parts values, into a single one."""
-    value = source.get(name)
-    if value is None or value == "":
-        return []
-    return [value] if isinstance(value, str) else [str(part) for part in value]
-
-
 def _zone(source: Any) -> datetime.tzinfo | None:
     """Time zone that holds for every time in the data set (C.12.1.1), else the device's own."""
     try:
@@ -299,84 +266,26 @@ def _zone(source: Any) -> datetime.tzinfo | None:
         return None
 
 
-def _set_derivation(dataset: Any, source: Any, scale: int, producer: Producer) -> None:
-    """Say that, how and from what the image was derived (C.7.6.1.1.2, C.7.6.1.1.3, C.12.4)."""
-    dataset.ImageType = ["DERIVED", *(_texts(source, "ImageType")[1:] or ["PRIMARY"])]
-    made = (
-        f"lightsr {producer.version} AI super-resolution x{scale}, model {producer.name} {producer.precision} "
-        f"sha256:{producer.sha256[:12]}, not for primary diagnosis"
-    )
-    earlier = str(source.get("DerivationDescription", "") or "")
-    earlier = earlier[: max(0, MAX_DERIVATION - len(made) - 2)]
-    dataset.DerivationDescription = f"{earlier}; {made}" if earlier else made
-    dataset.DerivationCodeSequence = [
-        *(source.get("DerivationCodeSequence") or []),
-        _code("113085", "Spatial resampling"),
-        _code("123110", "Artificial Intelligence"),
-    ]
-    from pydicom.dataset import Dataset
-
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = source.SOPClassUID
-    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
-    reference.SpatialLocationsPreserved = "YES"
-    reference.PurposeOfReferenceCodeSequence = [_code("121322", "Source image for image processing operation")]
-    dataset.SourceImageSequence = [reference]
-    if str(source.get("ContentQualification", "")) != "SERVICE":
-        dataset.ContentQualification = "RESEARCH"  # C.8.13.2.1.1
-    _set_equipment(dataset, source, producer)
-
-
-def _set_equipment(dataset: Any, source: Any, producer: Producer) -> None:
-    """General Equipment names what made this instance; the scanner is a contributor (C.7.5.1, C.12.1.1.5)."""
-    from pydicom.dataset import Dataset
-
-    scanner = Dataset()
-    scanner.PurposeOfReferenceCodeSequence = [_code("109101", "Acquisition Equipment")]
-    for name in (
-        *("Manufacturer", "InstitutionName", "InstitutionAddress", "StationName", "InstitutionalDepartmentName"),
-        *("ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions"),
-        *("DateOfLastCalibration", "TimeOfLastCalibration"),
-    ):
-        if name in source:
-            scanner[name] = copy.deepcopy(source[name])
-    if not scanner.get("Manufacturer"):
-        scanner.Manufacturer = "Unknown"  # required to have a value (C.12.1.1.5)
-    processor = Dataset()
-    processor.PurposeOfReferenceCodeSequence = [_code("109102", "Processing Equipment")]
-    processor.Manufacturer = "lightsr"
-    processor.ManufacturerModelName = "lightsr"
-    processor.SoftwareVersions = [producer.version, f"{producer.name} {producer.precision}"]
-    processor.DeviceUID = uid_of("model", producer.sha256)
-    processor.ContributionDateTime = datetime.datetime.now().astimezone().strftime("%Y%m%d%H%M%S%z")
-    processor.ContributionDescription = "AI super-resolution"
-    dataset.ContributingEquipmentSequence = [
-        *(source.get("ContributingEquipmentSequence") or []),
-        scanner,
-        processor,
-    ]
-    dataset.Manufacturer = "lightsr"
-    dataset.ManufacturerModelName = "lightsr"
-    dataset.SoftwareVersions = [producer.version, f"{producer.name} {producer.precision}"]
-    for name in ("DeviceSerialNumber", "DeviceUID", "DateOfLastCalibration", "TimeOfLastCalibration"):
+def _set_pixel_description(dataset: Any, frames: Frames) -> None:
+    """Values in the lowest bits of their words, colour as RGB, the samples of a pixel together (C.7.6.3)."""
+    dataset.HighBit = dataset.BitsStored - 1
+    if frames.photometric != "RGB":
+        return
+    dataset.PlanarConfiguration = 0
+    if str(dataset.PhotometricInterpretation) == "RGB":
+        return
+    dataset.PhotometricInterpretation, dataset.SamplesPerPixel = "RGB", 3
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    for tag in [t for t in dataset.keys() if t in PALETTE_TAGS]:  # noqa: SIM118
+        del dataset[tag]
+    for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"):  # a value of a palette, not a colour
         if name in dataset:
             delattr(dataset, name)
-
-
-def _code(value: str, meaning: str) -> Any:
-    """Item of a code sequence, DICOM's own scheme (8.8)."""
-    from pydicom.dataset import Dataset
-
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
-    return code
-
-
-def _set_pixel_description(dataset: Any, frames: Frames) -> None:
-    """Values in the lowest bits of their words, colours of a pixel together (C.7.6.3)."""
-    dataset.HighBit = dataset.BitsStored - 1
-    if frames.photometric == "RGB":
-        dataset.PlanarConfiguration = 0
+    for region in dataset.get("SequenceOfUltrasoundRegions") or []:
+        # They say what the former samples measure (C.8.5.5.1.3 ff.).
+        for tag in [t for t in region.keys() if t in PIXEL_COMPONENT_TAGS]:  # noqa: SIM118
+            del region[tag]
 
 
 def _set_file_meta(dataset: Any) -> None:

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightsr import gate, kinds
+from lightsr.colour import palette, rgb_from_palette, rgb_from_ybr
 from lightsr.errors import ImageError
 from lightsr.gate import Contents, PixelElement
 from lightsr.gate import is_dicom as is_dicom
 from lightsr.image import Frames, Image, Photometric
-from lightsr.pixels import GREY, PixelDescription, described, number, stored_values
+from lightsr.pixels import GREY, PixelDescription, described, number, values_of, words_of
 
 DECIDING_TAGS = (
     *("SOPClassUID", "NumberOfFrames", "ImageType", "PresentationIntentType", "ModalityLUTSequence"),
@@ -30,8 +32,8 @@ DECIDING_TAGS = (
 )
 """Attributes that say whether a file is read at all, and how many bytes its pixels take (PS3.3 C.7.6.3)."""
 
-StoredFrame = Callable[[int], bytes]
-"""Uncompressed bytes of a frame, which is counted from 0."""
+Words = Callable[[int], NDArray[Any]]
+"""Words of a frame, which is counted from 0, as if the data set were uncompressed."""
 
 
 @contextlib.contextmanager
@@ -42,13 +44,13 @@ def opened(path: Path) -> Iterator[Frames]:
     ----------
     path : Path
         CT, MR, CR or DX of one frame; US, XA or secondary capture of one or many.
-        MONOCHROME1 or 2 of 8 to 16 bits, or RGB of 8.
+        Grey of 8 to 16 bits, colour of 8, or a palette; compressed where a decoder is installed.
 
     Yields
     ------
     Frames
-        Of stored values as uint8, int8, uint16 or int16. A frame's value range is that of
-        its values that are no padding. `header` is the pydicom data set without its
+        Of stored values as uint8, int8, uint16 or int16, colour as RGB. A frame's value
+        range is that of its values that are no padding. `header` is the pydicom data set without its
         pixels.
 
     Raises
@@ -59,7 +61,7 @@ def opened(path: Path) -> Iterator[Frames]:
     with contextlib.ExitStack() as stack:
         with _told_as_image_errors(path):
             contents = stack.enter_context(gate.opened(path))
-            frames = _frames(contents)
+            frames = _frames(contents, stack)
         yield frames
 
 
@@ -101,7 +103,7 @@ def silenced() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _frames(contents: Contents) -> Frames:
+def _frames(contents: Contents, stack: contextlib.ExitStack) -> Frames:
     import pydicom
     from pydicom.filereader import read_file_meta_info
 
@@ -118,34 +120,47 @@ def _frames(contents: Contents) -> Frames:
     header = pydicom.dcmread(contents.stream, stop_before_pixels=True)
     header.buffer = None  # of an inflated file: the whole content, which copies of the header would copy
     description = described(header, path)
-    little = contents.syntax.little
-    stored = _native(contents, contents.pixels, description, little=little)
-    make = _Maker(path, header, kind, description, stored, little=little)
+    ratio = None
+    if not contents.syntax.codec:
+        words = _native(contents, contents.pixels, description)
+    else:
+        if contents.pixels.length is not None:
+            raise ImageError(f"{path}: {contents.syntax.name} pixels that are not in items; it is damaged")
+        from lightsr import decoder, fragments  # a process of its own: not for uncompressed pixels
+
+        parts = fragments.by_frame(contents.pixels.fragments, description.frames, header, contents.stream, path)
+        words = stack.enter_context(decoder.started(contents.stream, parts, contents.syntax, description, path))
+        stored = sum(length for frame in parts for _, length in frame)
+        ratio = description.frames * description.frame_bytes / max(stored, 1) if contents.syntax.lossy else None
+    make = _Maker(path, header, kind, description, words, little=contents.syntax.little)
     size = (description.rows, description.columns)
-    return Frames(path, description.frames, size, make.photometric, make, header=header)
+    return Frames(path, description.frames, size, make.photometric, make, header=header, lossy_ratio=ratio)
 
 
-def _native(contents: Contents, pixels: PixelElement, of: PixelDescription, *, little: bool) -> StoredFrame:
+def _native(contents: Contents, pixels: PixelElement, of: PixelDescription) -> Words:
     """Frames of uncompressed pixels, whose length must be exactly what the header needs (PS3.5, 8.1.1).
 
     Each is read by itself: a cine is never in memory as a whole.
     """
-    path, needed = contents.path, of.frames * of.frame_bytes
+    path, needed, little = contents.path, of.frames * of.frame_bytes, contents.syntax.little
     if pixels.length is None:
         raise ImageError(f"{path}: uncompressed pixels of unknown length; it is damaged")
     if pixels.length not in (needed, needed + needed % 2):
         raise ImageError(f"{path}: {pixels.length} bytes of pixels; its size needs {needed}; it is damaged")
     if not little and of.allocated == 8 and pixels.vr == "OW":
         raise ImageError(f"{path}: big-endian 8-bit pixels in 16-bit words; little-endian is allowed")
+    halved = of.photometric == "YBR_FULL_422" and not of.columns % 2 and not of.by_plane
+    if of.photometric.startswith("YBR") and of.photometric != "YBR_FULL" and not halved:
+        raise ImageError(f"{path}: uncompressed {of.photometric} of {of.columns} columns, which cannot be")
 
-    def stored(index: int) -> bytes:
+    def words(index: int) -> NDArray[Any]:
         contents.stream.seek(pixels.offset + index * of.frame_bytes)
         content = contents.stream.read(of.frame_bytes)
         if len(content) != of.frame_bytes:
             raise ImageError(f"{path}: became shorter while it was read")
-        return content
+        return words_of(content, of, little=little)
 
-    return stored
+    return words
 
 
 class _Maker:
@@ -157,28 +172,35 @@ class _Maker:
     header : pydicom.Dataset
     kind : str
     description : PixelDescription
-    stored : callable
+    words : callable
     little : bool
-        Byte order of what `stored` gives.
+        Byte order of the header.
     """
 
     def __init__(
-        self, path: Path, header: Any, kind: str, description: PixelDescription, stored: StoredFrame, *, little: bool
+        self, path: Path, header: Any, kind: str, description: PixelDescription, words: Words, *, little: bool
     ) -> None:
-        self.path, self.header, self.description, self.stored, self.little = path, header, description, stored, little
+        self.path, self.header, self.description, self.words = path, header, description, words
         self.modality = str(header.get("Modality", "")) or kind
         self.subject = _subject(header)
-        self.photometric = cast(Photometric, description.photometric)
         grey = description.photometric in GREY
+        self.photometric = cast(Photometric, description.photometric) if grey else "RGB"
         self.padding_range = _padding_range(header, description.dtype, path) if grey else None
+        self.palette = palette(header, path, little=little) if description.photometric == "PALETTE COLOR" else None
 
     def __call__(self, index: int) -> Image:
         """Image of the frame `index`, counted from 0."""
         with _told_as_image_errors(self.path):
-            return self._image(index)
+            values = values_of(self.words(index), self.description, self.path)
+            return self._image(self._coloured(values))
 
-    def _image(self, index: int) -> Image:
-        pixels = stored_values(self.stored(index), self.description, self.path, little=self.little)
+    def _coloured(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Stored values of grey, colours as RGB; J2K's own colours are RGB already."""
+        if self.palette is not None:
+            return rgb_from_palette(values, *self.palette)
+        return rgb_from_ybr(values) if self.description.photometric in ("YBR_FULL", "YBR_FULL_422") else values
+
+    def _image(self, pixels: NDArray[Any]) -> Image:
         padding = None
         if self.padding_range:
             padding = (pixels >= self.padding_range[0]) & (pixels <= self.padding_range[1])

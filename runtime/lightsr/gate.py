@@ -265,9 +265,10 @@ class _Walk:
             if depth == 0 and tag == PIXEL_DATA:
                 return position, (vr, offset, length)
             if length == UNDEFINED:
-                if vr not in (b"", b"SQ", b"UN"):
-                    raise ImageError(f"{self.path}: its element {_shown(tag)} has no length and is no sequence")
-                position = self._sequence(offset, limit, implicit, depth + 1)
+                sequence = vr in (b"", b"SQ", b"UN")
+                position = (
+                    self._sequence(offset, limit, implicit, depth + 1) if sequence else self._delimited(offset, limit)
+                )
             else:
                 self._check_inside(tag, offset, length, limit)
                 position = offset + length
@@ -293,6 +294,23 @@ class _Walk:
                 self._check_inside(tag, position, length, limit)
                 self._elements(position, position + length, implicit, depth=depth)
                 position += length
+        raise self._ends_early()
+
+    def _delimited(self, position: int, limit: int) -> int:
+        """End of a value of unknown length that is no sequence, as an icon's compressed pixels.
+
+        Like pydicom it goes by the delimiter's bytes alone, wherever they are.
+        """
+        delimiter = self._tag.pack(_SEQUENCE_END >> 16, _SEQUENCE_END & 0xFFFF)
+        self.stream.seek(position)
+        kept = b""
+        while position < limit:
+            read = self.stream.read(min(INFLATE_BYTES, limit - position))
+            found = (kept + read).find(delimiter)
+            if found >= 0:
+                return position - len(kept) + found + 8
+            position += len(read)
+            kept = read[-3:]
         raise self._ends_early()
 
     def _fragments(self, position: int) -> "array[int]":

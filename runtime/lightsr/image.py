@@ -107,6 +107,8 @@ class Frames:
         Gives the `Image` of a frame, counted from 0, as long as the file is open.
     header : object
         What the writer of the same format needs; opaque to everybody else.
+    lossy_ratio: float or None
+        How many times smaller lossy compression has made what was read.
     """
 
     source: Path
@@ -115,6 +117,7 @@ class Frames:
     photometric: Photometric
     make: Callable[[int], Image] = field(repr=False, compare=False)
     header: Any = field(default=None, repr=False, compare=False)
+    lossy_ratio: float | None = None
 
     @classmethod
     def of(cls, image: Image) -> "Frames":

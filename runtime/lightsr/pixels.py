@@ -15,8 +15,19 @@ from lightsr.errors import ImageError
 MAX_PIXELS = 100_000_000
 """Pixels of one frame above which a file is refused."""
 
-PHOTOMETRIC = {"MONOCHROME1": 1, "MONOCHROME2": 1, "RGB": 3}
+PHOTOMETRIC = {
+    "MONOCHROME1": 1,
+    "MONOCHROME2": 1,
+    "PALETTE COLOR": 1,
+    "RGB": 3,
+    "YBR_FULL": 3,
+    "YBR_FULL_422": 3,
+    "YBR_RCT": 3,
+    "YBR_ICT": 3,
+}
 """Photometric interpretations that are understood, and their samples per pixel (C.7.6.3.1.2)."""
+
+GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
 @dataclass(frozen=True)
@@ -65,8 +76,9 @@ class PixelDescription:
 
     @property
     def frame_bytes(self) -> int:
-        """Of one frame, uncompressed."""
-        return self.rows * self.columns * self.samples * self.allocated // 8
+        """Of one frame, uncompressed; YBR_FULL_422 has two colour differences for two pixels."""
+        samples = 2 if self.photometric == "YBR_FULL_422" else self.samples
+        return self.rows * self.columns * samples * self.allocated // 8
 
 
 def described(header: Any, path: Path) -> PixelDescription:
@@ -106,10 +118,12 @@ def described(header: Any, path: Path) -> PixelDescription:
         number(header, name, path) for name in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
     )
     allowed = allocated in (8, 16) and 8 <= stored <= allocated and stored - 1 <= high_bit < allocated
-    if not allowed or signed not in (0, 1) or (photometric not in GREY and (allocated, signed) != (8, 0)):
+    if samples == 3:
+        allowed &= allocated == 8
+    if not allowed or signed not in ((0, 1) if photometric in GREY else (0,)):
         raise ImageError(
             f"{path}: {stored} of {allocated} bits, high bit {high_bit}, {'signed' if signed else 'unsigned'}, "
-            f"{photometric}; grey of 8 to 16 bits and colour of 8 unsigned bits are allowed"
+            f"{photometric}; grey of 8 to 16 bits, palettes of unsigned ones and colour of 8 unsigned bits are allowed"
         )
     return PixelDescription(
         rows,
@@ -126,9 +140,6 @@ def described(header: Any, path: Path) -> PixelDescription:
     )
 
 
-GREY = ("MONOCHROME1", "MONOCHROME2")
-
-
 def _overlay_bits(header: Any, allocated: int) -> int:
     """Mask of the bits of a pixel's word in which an overlay group without data of its own lies (C.9.2.1)."""
     mask = 0
@@ -139,18 +150,43 @@ def _overlay_bits(header: Any, allocated: int) -> int:
     return mask
 
 
-def stored_values(content: bytes, of: PixelDescription, path: Path, *, little: bool = True) -> NDArray[Any]:
-    """Stored values of one uncompressed frame (PS3.5, 8).
+def words_of(content: bytes, of: PixelDescription, *, little: bool = True) -> NDArray[Any]:
+    """Words of one uncompressed frame (PS3.5, 8).
 
     Parameters
     ----------
     content : bytes
         `of.frame_bytes` of them.
     of : PixelDescription
-    path : Path
-        For messages.
     little : bool
         Byte order of the words.
+
+    Returns
+    -------
+    ndarray, shape `of.shape`, uint8 or uint16
+    """
+    words = np.frombuffer(content, np.dtype(f"{'<' if little else '>'}u{of.allocated // 8}"))
+    if of.photometric == "YBR_FULL_422":  # two luminances, then the differences that both share (C.7.6.3.1.2)
+        pairs = words.reshape(of.rows, of.columns // 2, 4)
+        expanded = np.empty((of.rows, of.columns // 2, 2, 3), words.dtype)
+        expanded[..., 0] = pairs[..., :2]
+        expanded[..., 1:] = pairs[..., None, 2:]
+        return expanded.reshape(of.shape)
+    words = words.astype(words.dtype.newbyteorder("="))
+    if of.by_plane:
+        words = words.reshape(3, of.rows, of.columns).transpose(1, 2, 0)
+    return np.ascontiguousarray(words.reshape(of.shape))
+
+
+def values_of(words: NDArray[Any], of: PixelDescription, path: Path) -> NDArray[Any]:
+    """Stored values that stand in words.
+
+    Parameters
+    ----------
+    words : ndarray, shape `of.shape`, uint8 or uint16
+    of : PixelDescription
+    path : Path
+        For messages.
 
     Returns
     -------
@@ -161,11 +197,6 @@ def stored_values(content: bytes, of: PixelDescription, path: Path, *, little: b
     ImageError
         Bits outside the stored ones are used for something that the header does not declare.
     """
-    words = np.frombuffer(content, np.dtype(f"{'<' if little else '>'}u{of.allocated // 8}"))
-    words = words.astype(words.dtype.newbyteorder("="))
-    if of.by_plane:
-        words = words.reshape(3, of.rows, of.columns).transpose(1, 2, 0)
-    words = np.ascontiguousarray(words.reshape(of.shape))
     unused = of.allocated - of.stored
     if not unused:
         return words.view(of.dtype)

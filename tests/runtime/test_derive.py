@@ -15,9 +15,9 @@ from lightsr import derive, dicom, files
 from lightsr.errors import ImageError
 from lightsr.image import Frames
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from .dicom_files import PRODUCER, a_cine, a_dataset, real_files, save
+from .dicom_files import PRODUCER, a_cine, a_dataset, compressed, encoded, real_files, rle, save
 
 
 def enlarged(path: Path, scale: int = 2, producer: derive.Producer = PRODUCER) -> tuple[Any, Any, np.ndarray]:
@@ -171,6 +171,66 @@ def test_bits_lie_lowest_in_the_result(tmp_path: Path) -> None:
     assert (result.BitsStored, result.HighBit) == (12, 11)
     assert np.array_equal(result.pixel_array, pixels)
     assert pixels.max() == 4095
+
+
+@pytest.mark.parametrize("said", [None, "00", "01"])
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.91"])
+def test_what_was_lost_is_not_forgotten(said: str | None, syntax: str, tmp_path: Path) -> None:
+    pixels = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint8)
+    content = encoded(pixels, "JPEG" if syntax.endswith("50") else "JPEG2000")
+    dataset = a_dataset(pixels, **({"LossyImageCompression": said} if said else {}))
+    _, result, _ = enlarged(compressed(dataset, syntax, [content], tmp_path / "a.dcm"))
+    if said == "00" and syntax.endswith("91"):  # may be, and is said to be, lossless
+        assert result.LossyImageCompression == "00"
+        assert "LossyImageCompressionRatio" not in result
+        return
+    assert result.LossyImageCompression == "01"
+    assert result.LossyImageCompressionMethod == ("ISO_10918_1" if syntax.endswith("50") else "ISO_15444_1")
+    assert float(result.LossyImageCompressionRatio) == pytest.approx(2400 / (len(content) + len(content) % 2), 0.01)
+
+
+def test_an_earlier_history_of_losses_is_kept(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 60), np.uint8)
+    history = {"LossyImageCompressionMethod": ["ISO_14495_1", "ISO_10918_1"], "LossyImageCompressionRatio": [4, 9]}
+    dataset = a_dataset(pixels, LossyImageCompression="01", **history)
+    path = compressed(dataset, "1.2.840.10008.1.2.4.50", [encoded(pixels, "JPEG")], tmp_path / "a.dcm")
+    _, result, _ = enlarged(path)
+    assert list(result.LossyImageCompressionMethod) == history["LossyImageCompressionMethod"]
+    assert list(result.LossyImageCompressionRatio) == history["LossyImageCompressionRatio"]
+
+
+def test_a_lossless_source_has_no_history_of_losses(tmp_path: Path) -> None:
+    values = np.zeros((6, 8), np.int16)
+    _, result, pixels = enlarged(compressed(a_dataset(values), RLELossless, [rle(values[None])], tmp_path / "a.dcm"))
+    assert "LossyImageCompression" not in result
+    assert result.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert np.array_equal(result.pixel_array, pixels)
+
+
+def test_a_palette_becomes_colours(samples: Path) -> None:
+    source, result, pixels = enlarged(samples / "examples_palette.dcm")
+    assert np.array_equal(result.pixel_array, pixels)
+    assert (result.SamplesPerPixel, result.PhotometricInterpretation, result.PlanarConfiguration) == (3, "RGB", 0)
+    assert (result.BitsAllocated, result.BitsStored, result.HighBit, result.PixelRepresentation) == (8, 8, 7, 0)
+    assert any("Palette" in element.keyword for element in source)
+    assert not any("Palette" in element.keyword for element in result)
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL"])
+def test_regions_say_nothing_about_samples_that_are_gone(photometric: str, tmp_path: Path) -> None:
+    region = Dataset()
+    region.RegionLocationMinX0 = region.RegionLocationMinY0 = 0
+    region.RegionLocationMaxX1 = region.RegionLocationMaxY1 = 3
+    region.PixelComponentOrganization, region.PixelComponentPhysicalUnits, region.TMLinePositionX1 = 3, 5, 2
+    region.TableOfPixelValues, region.NumberOfTableEntries = [1, 2], 2
+    changes = {"SequenceOfUltrasoundRegions": [region], "PhotometricInterpretation": photometric}
+    dataset = a_cine(np.zeros((2, 4, 4, 3), np.uint8), **changes)
+    _, result, _ = enlarged(save(dataset, tmp_path / "a.dcm"))
+    (found,) = result.SequenceOfUltrasoundRegions
+    assert ("PixelComponentOrganization" in found) == (photometric == "RGB")
+    assert ("TableOfPixelValues" in found) == (photometric == "RGB")
+    assert found.TMLinePositionX1 == 4
+    assert result.PhotometricInterpretation == "RGB"
 
 
 def test_our_own_result_is_recognised(ct: Path, tmp_path: Path) -> None:

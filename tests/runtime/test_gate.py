@@ -110,7 +110,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
         "more than 1000000 elements",
     ),
     "no items": (lambda _: EXPLICIT + SEQUENCE + OPEN + bytes(64), "holds (0000,0000) instead of items"),
-    "endless text": (lambda _: EXPLICIT + b"\x08\x00\x05\x00UT\0\0" + OPEN, "has no length and is no sequence"),
+    "endless text": (lambda _: EXPLICIT + b"\x08\x00\x05\x00UT\0\0" + OPEN, "ends inside an element"),
     "much beside the pixels": (
         lambda _: EXPLICIT + b"\x09\x00\x10\x10OB\0\0" + struct.pack("<I", 2**27) + bytes(2**27),
         "128 MiB beside the pixels; at most 64 MiB",
