@@ -80,11 +80,11 @@ class Decoder:
             raise ImageError(
                 f"{self.path}: frame {index + 1} of {length} compressed bytes; at most {most} are allowed for its size"
             )
-        content = b""
+        content = bytearray()
         for offset, length in parts:
             self.file.seek(offset)
             content += self.file.read(length)
-        return content
+        return bytes(content)
 
     def _decoded(self, content: bytes, found: Codestream, index: int) -> bytes:
         if self._child is None:
@@ -173,7 +173,7 @@ class Decoder:
                 f"{self.path}: frame {index + 1} took longer to decode than the {self._seconds} s allowed for its size"
             )
         how = f"signal {-code}" if code < 0 else f"status {code}"
-        return ImageError(f"{self.path}: frame {index + 1} made its decoder end early ({how}); it is damaged")
+        return ImageError(f"{self.path}: frame {index + 1} made its decoder end early ({how}); nothing was written")
 
     def close(self) -> None:
         """End the child."""

@@ -1,8 +1,8 @@
 """The process of its own in which compressed frames are decoded, under limits.
 
 Decoders are C code that reads whatever a stranger wrote. This process has no file open but
-its two pipes, can write none, and may use so much memory and time; when it dies, one file
-is refused. It imports the one decoder that it needs, and neither numpy nor pydicom for its
+its two pipes, can write to no other, and may use so much memory and time; when it dies, one
+file is refused. It imports the one decoder that it needs, and neither numpy nor pydicom for its
 own sake. `lightsr.decoder` starts it and talks to it.
 """
 

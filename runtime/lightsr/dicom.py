@@ -27,6 +27,7 @@ from lightsr.pixels import GREY, PixelDescription, described, number, values_of,
 DECIDING_TAGS = (
     *("SOPClassUID", "NumberOfFrames", "ImageType", "PresentationIntentType", "ModalityLUTSequence"),
     *("ManufacturerModelName", "ContributingEquipmentSequence", "MaskSubtractionSequence"),
+    *kinds.FUNCTIONAL_GROUPS,
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
 )

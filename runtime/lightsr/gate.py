@@ -33,7 +33,7 @@ MAX_OTHER_BYTES = 64 * 2**20
 MAX_NESTING = 32
 """Depth of sequences in sequences above which a file is refused."""
 
-MAX_ELEMENTS = 1_000_000
+MAX_ELEMENTS = 500_000
 """Elements and items above which a file is refused."""
 
 MAX_FRAGMENTS = 200_000

@@ -58,6 +58,9 @@ REFUSED_IMAGE_TYPES = {
 }
 """Image Type values whose pixels are no picture to be made sharper (PS3.3 C.8.2.1.1.1, C.8.3.1.1.1)."""
 
+FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+"""Attributes of frames in the enhanced kinds; multi-frame secondary capture may have them too (PS3.3 C.7.6.16)."""
+
 OWN_MODEL_NAME = "lightsr"
 """Manufacturer's Model Name by which our own results are recognised."""
 
@@ -102,6 +105,10 @@ def check(header: Any, path: Path) -> str:
         raise ImageError(f"{path}: has a Modality LUT; a rescale slope and intercept are allowed")
     if kind == "XA" and header.get("MaskSubtractionSequence"):  # C.7.6.10: shown as a difference of frames
         raise ImageError(f"{path}: a subtraction angiogram; one without mask subtraction is allowed")
+    if any(header.get(name) for name in FUNCTIONAL_GROUPS):
+        raise ImageError(
+            f"{path}: has functional groups, whose geometry would stay that of the source; refused for now"
+        )
     equipment = [header, *(header.get("ContributingEquipmentSequence") or [])]
     if any(str(item.get("ManufacturerModelName", "")) == OWN_MODEL_NAME for item in equipment):
         raise ImageError(f"{path}: is a result of lightsr already; enlarge the original")

@@ -1,6 +1,7 @@
 """Compressed frames: what comes out is what went in, and nothing bad comes out of bad ones."""
 
 import base64
+import importlib.util
 import os
 import signal
 import subprocess
@@ -322,7 +323,7 @@ def test_a_decoder_that_was_taken_over(
 def test_missing_decoders_are_named(
     syntax: str, module: str, named: str, grey: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = decoder.missing_decoder.__globals__["importlib"].util.find_spec
+    found = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == module else found(name))
     path = compressed(a_dataset(grey), syntax, [b"\xff\xd8"], tmp_path / "a.dcm")
     with pytest.raises(ImageError, match=named):

@@ -363,13 +363,14 @@ def test_every_real_file_that_is_read_is_written(samples: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian package dicom3tools) is not installed")
 def test_an_independent_validator_finds_no_new_error(samples: Path, tmp_path: Path) -> None:
-    for name in ("CT_small.dcm", "MR_small.dcm", "examples_overlay.dcm", "examples_rgb_color.dcm"):
-        image = dicom.read(samples / name)
+    for name in (
+        *("CT_small.dcm", "MR_small.dcm", "examples_overlay.dcm", "examples_rgb_color.dcm"),
+        *("MR_small_RLE.dcm", "examples_palette.dcm", "examples_jpeg2k.dcm", "examples_ybr_color.dcm"),
+    ):
         target = tmp_path / name
-        with target.open("wb") as file:
-            derive.write(
-                Frames.of(image), [image.pixels.repeat(2, 0).repeat(2, 1)], scale=2, producer=PRODUCER, file=file
-            )
+        with dicom.opened(samples / name) as frames, target.open("wb") as file:
+            pixels = (image.pixels.repeat(2, 0).repeat(2, 1) for image in frames)
+            derive.write(frames, pixels, scale=2, producer=PRODUCER, file=file)
         new = errors(target) - errors(samples / name)
         assert not {line for line in new if "ReferencedSOPInstanceUID" not in line}, name
 

@@ -130,6 +130,17 @@ def test_frames(syntax: str, shape: tuple[int, ...], tmp_path: Path) -> None:
         files.read(path, frame=shape[0])
 
 
+@pytest.mark.parametrize("name", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"])
+def test_functional_groups_are_refused(name: str, tmp_path: Path) -> None:
+    """Multi-frame secondary capture may have them, and pixel spacing inside."""
+    dataset = a_cine(np.zeros((2, 4, 4), np.uint8), SOPClassUID="1.2.840.10008.5.1.4.1.1.7.2")
+    save(dataset, tmp_path / "a.dcm")
+    with dicom.opened(tmp_path / "a.dcm") as frames:
+        assert len(frames) == 2
+    setattr(dataset, name, [Dataset()])
+    assert "functional groups" in refusal(dataset, tmp_path)
+
+
 def test_a_subtraction_angiogram_is_refused(tmp_path: Path) -> None:
     stored = np.zeros((2, 4, 4), np.uint16)
     dataset = a_cine(stored, SOPClassUID="1.2.840.10008.5.1.4.1.1.12.1", Modality="XA")

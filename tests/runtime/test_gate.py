@@ -18,7 +18,7 @@ from lightsr.errors import ImageError
 from lightsr.syntaxes import DEFLATED
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from .dicom_files import a_dataset, real_files, save
+from .dicom_files import a_dataset, compressed, encapsulated, encoded, real_files, rle, save
 
 SECONDS = 20
 """Within which a hostile file is refused, on a busy machine, Python's start included."""
@@ -88,8 +88,24 @@ def of_frames(number: int) -> Callable[[Path], bytes]:
     return lambda path: save(a_dataset(**changes), path).read_bytes()
 
 
+RLE = "1.2.840.10008.1.2.5"
+SMALL = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+
+
+def with_pixels(frames: list[bytes], syntax: str = RLE, **changes: int) -> Callable[[Path], bytes]:
+    """A file of 64 x 64 pixels, whatever `changes` say, with compressed `frames`."""
+    dataset = a_dataset(SMALL, SOPClassUID="1.2.840.10008.5.1.4.1.1.3.1", **changes)
+    return lambda path: compressed(dataset, syntax, frames, path).read_bytes()
+
+
+def lying(content: bytes) -> bytes:
+    """A JPEG 2000 picture in one tile that claims 40000 x 40000 pixels."""
+    huge = struct.pack(">II", 40_000, 40_000)
+    return content[:8] + huge + content[16:24] + huge + content[32:]
+
+
 HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
-    "deflate bomb": (lambda _: a_bomb(512 * 2**20), "deflated, and more than 3"),
+    "deflate bomb": (lambda _: a_bomb(160 * 2**20), "deflated, and more than "),
     "nested without end": (lambda _: EXPLICIT + (SEQUENCE + OPEN + ITEM + OPEN) * 5000, "nested more than 32 deep"),
     "frames": (of_frames(2**31 - 1), "96 bytes of pixels; its size needs 206158430112"),
     "length of the pixels": (lambda path: cut(save(a_dataset(), path).read_bytes()), "says 4294967280 bytes, 96"),
@@ -107,13 +123,34 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
     ),
     "items without number": (
         lambda _: EXPLICIT + SEQUENCE + OPEN + (ITEM + bytes(4)) * (gate.MAX_ELEMENTS + 5),
-        "more than 1000000 elements",
+        "more than 500000 elements",
     ),
     "no items": (lambda _: EXPLICIT + SEQUENCE + OPEN + bytes(64), "holds (0000,0000) instead of items"),
     "endless text": (lambda _: EXPLICIT + b"\x08\x00\x05\x00UT\0\0" + OPEN, "ends inside an element"),
     "much beside the pixels": (
         lambda _: EXPLICIT + b"\x09\x00\x10\x10OB\0\0" + struct.pack("<I", 2**27) + bytes(2**27),
         "128 MiB beside the pixels; at most 64 MiB",
+    ),
+    "RLE of another size": (
+        with_pixels([rle(SMALL[None])], Rows=9000, Columns=9000),
+        "RLE segments that cannot hold 9000x9000 pixels",
+    ),
+    "a size that nobody has": (with_pixels([rle(SMALL[None])], Rows=40_000, Columns=40_000), "40000x40000 pixels"),
+    "JPEG 2000 that lies": (
+        with_pixels([lying(encoded(SMALL, "JPEG2000"))], "1.2.840.10008.1.2.4.90"),
+        "40000x40000x1, and a header that says 64x64x1",
+    ),
+    "compressed frames": (
+        with_pixels([rle(SMALL[None])], NumberOfFrames=2**31 - 1),
+        "2147483647 frames in 1 fragments",
+    ),
+    "a compressed frame of any length": (
+        with_pixels([rle(SMALL[None]) + bytes(2**21)]),
+        "compressed bytes; at most 1064960 are allowed",
+    ),
+    "fragments without number": (
+        lambda path: encapsulated(a_dataset(), RLE, (ITEM + bytes(4)) * (gate.MAX_FRAGMENTS + 2), path).read_bytes(),
+        "more than 200000 fragments",
     ),
     "floating point": (lambda _: EXPLICIT + b"\xe0\x7f\x08\x00OF\0\0\x04\0\0\0" + bytes(4), "in floating point"),
 }
@@ -176,6 +213,15 @@ def test_cut_anywhere_a_file_is_refused(syntax: str, tmp_path: Path) -> None:
         with pytest.raises(ImageError) as caught:
             dicom.read(path)
         assert "\n" not in str(caught.value)
+
+
+def test_cut_anywhere_in_its_pixels_a_compressed_file_is_refused(tmp_path: Path) -> None:
+    content = with_pixels([rle(SMALL[None, :8, :8])], Rows=8, Columns=8)(tmp_path / "a.dcm")
+    path = tmp_path / "b.dcm"
+    for length in range(content.index(b"\xe0\x7f\x10\x00OB"), len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(ImageError), dicom.opened(path) as frames:
+            frames[0]
 
 
 def test_real_files_pass(samples: Path) -> None:
