@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from lightsr import geometry, provenance
 from lightsr.dicom import silenced
 from lightsr.errors import ImageError, LightsrError
-from lightsr.gate import PIXEL_DATA
 from lightsr.image import Frames
 from lightsr.provenance import UID_NAMESPACE, texts, uid_of
 from lightsr.provenance import Producer as Producer
@@ -61,6 +60,9 @@ PALETTE_TAGS = range(0x00281100, 0x00281300)
 
 PIXEL_COMPONENT_TAGS = range(0x00186044, 0x0018605B)
 """Calibration of an ultrasound region's samples (C.8.5.5): organization, mask, ranges, tables."""
+
+FIRST_PIXEL_TAG = 0x7FE00000
+"""From here on elements describe how the source's pixels were encoded, or would stand behind ours (C.7.6.3)."""
 
 MAX_PIXEL_BYTES = 2**32 - 2
 """Length of Pixel Data, which is written in 32 bits and must be even (PS3.5, 7.1.2)."""
@@ -141,8 +143,8 @@ def derived(frames: Frames, *, scale: int, producer: Producer) -> Any:
     for name in REMOVED:
         if name in dataset:
             delattr(dataset, name)
-    for tag in [t for t in dataset.keys() if t > PIXEL_DATA]:  # noqa: SIM118
-        del dataset[tag]  # nothing of the source may stand behind the pixels
+    for tag in [t for t in dataset.keys() if t >= FIRST_PIXEL_TAG]:  # noqa: SIM118
+        del dataset[tag]
     dataset.Rows, dataset.Columns = (scale * side for side in frames.size)
     try:
         geometry.enlarge(dataset, scale)

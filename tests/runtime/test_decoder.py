@@ -300,6 +300,7 @@ def test_a_decoder_that_was_taken_over(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(decoder, "BASE_SECONDS", 1)
+    monkeypatch.setattr(decoder, "WALL_FACTOR", 60)  # the child must stop itself
     path = compressed(a_dataset(grey), RLE, [rle(grey[None])], tmp_path / "a.dcm")
     before, started = memory.peak_mib(), time.monotonic()
     with pytest.raises(ImageError, match=expected):

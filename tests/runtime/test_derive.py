@@ -1,6 +1,7 @@
 import io
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -205,6 +206,17 @@ def test_a_lossless_source_has_no_history_of_losses(tmp_path: Path) -> None:
     assert "LossyImageCompression" not in result
     assert result.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
     assert np.array_equal(result.pixel_array, pixels)
+
+
+def test_how_the_source_was_encoded_is_not_carried_over(tmp_path: Path) -> None:
+    values = np.zeros((6, 8), np.int16)
+    frame = rle(values[None])
+    dataset = a_dataset(values)
+    dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths = bytes(8), struct.pack("<Q", len(frame))
+    dataset.add_new(0x7FE00003, "UV", len(frame))
+    source, result, _ = enlarged(compressed(dataset, RLELossless, [frame], tmp_path / "a.dcm", table=False))
+    assert 0x7FE00003 in source
+    assert [element.tag for element in result if element.tag.group >= 0x7FE0] == [0x7FE00010]
 
 
 def test_a_palette_becomes_colours(samples: Path) -> None:
