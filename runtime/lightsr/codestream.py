@@ -90,7 +90,9 @@ def checked(content: bytes, syntax: TransferSyntax, of: PixelDescription, path: 
             f"{path}: compressed pixels of {size[0]}x{size[1]}x{size[2]}, and a header that says "
             f"{stated[0]}x{stated[1]}x{stated[2]}; both must be the same"
         )
-    if not of.stored <= found.precision <= of.allocated:
+    # JPEG 2000 writers take what the values need; its samples are whole numbers with a sign all the same.
+    least = 1 if syntax.codec in ("J2K", "HTJ2K") else of.stored
+    if not least <= found.precision <= of.allocated:
         raise ImageError(
             f"{path}: compressed pixels of {found.precision} bits, and a header that says {of.stored} in "
             f"{of.allocated}; both must go together"

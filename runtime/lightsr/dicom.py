@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from lightsr import gate, kinds
 from lightsr.colour import palette, rgb_from_palette, rgb_from_ybr
+from lightsr.elements import PixelElement
 from lightsr.errors import ImageError
-from lightsr.gate import Contents, PixelElement
+from lightsr.gate import Contents
 from lightsr.gate import is_dicom as is_dicom
 from lightsr.image import Frames, Image, Photometric
 from lightsr.pixels import GREY, PixelDescription, described, number, values_of, words_of

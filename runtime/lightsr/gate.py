@@ -8,13 +8,13 @@ claim true. Clauses are of PS3.5 of the DICOM standard unless another part is na
 import contextlib
 import struct
 import zlib
-from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from lightsr.elements import LONG_LENGTH_VRS, PixelElement, Walk
 from lightsr.errors import ImageError
 from lightsr.syntaxes import ALLOWED, DEFLATED, TRANSFER_SYNTAXES, TransferSyntax, name_of
 
@@ -27,58 +27,12 @@ MAX_META_BYTES = 65_536
 MAX_FILE_BYTES = 8 * 2**30
 """Length above which a file is refused."""
 
-MAX_OTHER_BYTES = 64 * 2**20
-"""Length of everything before the pixels above which a file is refused: pydicom holds it in memory."""
-
-MAX_NESTING = 32
-"""Depth of sequences in sequences above which a file is refused."""
-
-MAX_ELEMENTS = 500_000
-"""Elements and items above which a file is refused."""
-
-MAX_FRAGMENTS = 200_000
-"""Parts of compressed pixels above which a file is refused."""
-
 MAX_INFLATED_BYTES = 512 * 2**20
 MAX_INFLATION = 64
 """A deflated data set is opened up to the smaller of these: bytes, and times the file's length."""
 
 INFLATE_BYTES = 2**20
 """How much of a deflated data set is opened at a time."""
-
-UNDEFINED = 0xFFFFFFFF
-"""Length that says: up to a delimiter (7.1.2)."""
-
-PIXEL_DATA = 0x7FE00010
-FLOAT_PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009})
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-
-_LONG_LENGTH_VRS = frozenset(
-    {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
-)
-"""Value representations whose length takes four bytes (7.1.2)."""
-
-
-@dataclass(frozen=True)
-class PixelElement:
-    """Where a file's Pixel Data lies.
-
-    Parameters
-    ----------
-    vr : str
-        "" where the transfer syntax leaves it out.
-    offset : int
-        First byte of the value, in the opened stream.
-    length : int or None
-        Bytes of the value as stated, all inside the stream; None for fragments.
-    fragments : array of uint64
-        Offset and length of each fragment in turn, the offset table's item first (A.4).
-    """
-
-    vr: str
-    offset: int
-    length: int | None
-    fragments: "array[int]" = field(default_factory=lambda: array("Q"), repr=False)
 
 
 @dataclass(frozen=True)
@@ -135,7 +89,7 @@ def opened(path: Path) -> Iterator[Contents]:
         if uid == DEFLATED:
             stream, start = _inflated(file, start, length, path)
             length = stream.seek(0, 2)
-        pixels = _Walk(stream, length, path, little=syntax.little).to_pixels(start, syntax)
+        pixels = Walk(stream, length, path, little=syntax.little).to_pixels(start, implicit=syntax.implicit)
         stream.seek(0)
         yield Contents(path, stream, syntax, pixels)
 
@@ -154,7 +108,7 @@ def _file_meta(file: BinaryIO, path: Path) -> tuple[str, int]:
     position, found = PREAMBLE_BYTES + 4, []
     while position + 8 <= len(content) and content[position : position + 2] == b"\x02\x00":
         element, vr = content[position + 2 : position + 4], content[position + 4 : position + 6]
-        wide = vr in _LONG_LENGTH_VRS
+        wide = vr in LONG_LENGTH_VRS
         start = position + (12 if wide else 8)
         length = int.from_bytes(content[start - (4 if wide else 2) : start], "little")
         if element == b"\x10\x00":
@@ -205,183 +159,3 @@ def _inflate(file: BinaryIO, start: int, path: Path) -> Iterator[bytes]:
             yield inflater.decompress(packed, INFLATE_BYTES)
     except zlib.error as error:
         raise ImageError(f"{path}: a damaged deflated data set; nothing was read from it") from error
-
-
-class _Walk:
-    """From element to element, reading tags and lengths only, as pydicom would read them.
-
-    Parameters
-    ----------
-    stream : binary file
-    length : int
-        Of the stream, bytes.
-    path : Path
-    little : bool
-    """
-
-    def __init__(self, stream: BinaryIO, length: int, path: Path, *, little: bool) -> None:
-        self.stream, self.length, self.path = stream, length, path
-        order = "<" if little else ">"
-        self._tag, self._long, self._short = (struct.Struct(order + kind) for kind in ("HH", "I", "H"))
-        self._left = MAX_ELEMENTS
-
-    def to_pixels(self, start: int, syntax: TransferSyntax) -> PixelElement | None:
-        """Check everything from `start` up to the pixels, and find these."""
-        position, end = self._elements(start, self.length, syntax.implicit, depth=0)
-        if position - start > MAX_OTHER_BYTES:
-            raise ImageError(
-                f"{self.path}: {(position - start) // 2**20} MiB beside the pixels; "
-                f"at most {MAX_OTHER_BYTES // 2**20} MiB are allowed"
-            )
-        if end is None:
-            return None
-        vr, offset, length = end
-        if length != UNDEFINED:
-            self._check_inside(PIXEL_DATA, offset, length, self.length)
-            return PixelElement(vr.decode("ascii"), offset, length)
-        return PixelElement(vr.decode("ascii"), offset, None, self._fragments(offset))
-
-    def _elements(
-        self, position: int, limit: int, implicit: bool, *, depth: int
-    ) -> tuple[int, tuple[bytes, int, int] | None]:
-        """Go through a data set, or one item's.
-
-        Returns
-        -------
-        position : int
-            Behind the last element, or behind the delimiter of an item of unknown length.
-        pixels : (bytes, int, int) or None
-            Of the outermost data set: representation, offset and length of the pixels, at
-            which it stops.
-        """
-        implicit = self._really_implicit(position, implicit, nested=depth > 0)
-        while position + 8 <= limit:
-            self._count()
-            tag, vr, offset, length = self._header(position, implicit)
-            if tag == _ITEM_END:
-                return offset, None
-            if depth == 0 and tag in FLOAT_PIXEL_DATA:
-                raise ImageError(f"{self.path}: pixels in floating point; integers are allowed")
-            if depth == 0 and tag == PIXEL_DATA:
-                return position, (vr, offset, length)
-            if length == UNDEFINED:
-                sequence = vr in (b"", b"SQ", b"UN")
-                position = (
-                    self._sequence(offset, limit, implicit, depth + 1) if sequence else self._delimited(offset, limit)
-                )
-            else:
-                self._check_inside(tag, offset, length, limit)
-                position = offset + length
-        if position != limit:
-            raise self._ends_early()
-        return position, None
-
-    def _sequence(self, position: int, limit: int, implicit: bool, depth: int) -> int:
-        """Go through the items of a sequence of unknown length (7.5); returns where it ends."""
-        if depth > MAX_NESTING:
-            raise ImageError(f"{self.path}: sequences nested more than {MAX_NESTING} deep; fewer are allowed")
-        while position + 8 <= limit:
-            self._count()
-            tag, length = self._item(position)
-            position += 8
-            if tag == _SEQUENCE_END:
-                return position
-            if tag != _ITEM:
-                raise ImageError(f"{self.path}: a sequence that holds {_shown(tag)} instead of items; it is damaged")
-            if length == UNDEFINED:
-                position, _ = self._elements(position, limit, implicit, depth=depth)
-            else:
-                self._check_inside(tag, position, length, limit)
-                self._elements(position, position + length, implicit, depth=depth)
-                position += length
-        raise self._ends_early()
-
-    def _delimited(self, position: int, limit: int) -> int:
-        """End of a value of unknown length that is no sequence, as an icon's compressed pixels.
-
-        Like pydicom it goes by the delimiter's bytes alone, wherever they are.
-        """
-        delimiter = self._tag.pack(_SEQUENCE_END >> 16, _SEQUENCE_END & 0xFFFF)
-        self.stream.seek(position)
-        kept = b""
-        while position < limit:
-            read = self.stream.read(min(INFLATE_BYTES, limit - position))
-            found = (kept + read).find(delimiter)
-            if found >= 0:
-                return position - len(kept) + found + 8
-            position += len(read)
-            kept = read[-3:]
-        raise self._ends_early()
-
-    def _fragments(self, position: int) -> "array[int]":
-        """Offsets and lengths of the parts of compressed pixels (A.4)."""
-        found = array("Q")
-        while position + 8 <= self.length:
-            tag, length = self._item(position)
-            position += 8
-            if tag == _SEQUENCE_END:
-                return found
-            if tag != _ITEM or length == UNDEFINED:
-                raise ImageError(f"{self.path}: compressed pixels that are not in items; it is damaged")
-            self._check_inside(tag, position, length, self.length)
-            if len(found) >= 2 * MAX_FRAGMENTS:
-                raise ImageError(f"{self.path}: more than {MAX_FRAGMENTS} fragments of compressed pixels")
-            found.extend((position, length))
-            position += length
-        raise self._ends_early()
-
-    def _header(self, position: int, implicit: bool) -> tuple[int, bytes, int, int]:
-        """Tag, representation, value's offset and length of the element at `position` (7.1)."""
-        content = self._read(position, 8)
-        group, element = self._tag.unpack_from(content)
-        tag, vr = group << 16 | element, content[4:6]
-        # pydicom takes a representation that is no two letters for one that was left out.
-        if implicit or group == 0xFFFE or not b"AA" <= vr <= b"ZZ":
-            return tag, b"", position + 8, self._long.unpack_from(content, 4)[0]
-        if vr in _LONG_LENGTH_VRS:
-            return tag, vr, position + 12, self._long.unpack(self._read(position + 8, 4))[0]
-        return tag, vr, position + 8, self._short.unpack_from(content, 6)[0]
-
-    def _item(self, position: int) -> tuple[int, int]:
-        content = self._read(position, 8)
-        group, element = self._tag.unpack_from(content)
-        return group << 16 | element, self._long.unpack_from(content, 4)[0]
-
-    def _really_implicit(self, position: int, stated: bool, *, nested: bool) -> bool:
-        """What a data set's first element shows, by which pydicom goes against the transfer syntax."""
-        if nested and stated:
-            return True
-        self.stream.seek(position + 4)
-        vr = self.stream.read(2)
-        return stated if len(vr) < 2 else not (vr.isalpha() and vr.isupper())
-
-    def _read(self, position: int, count: int) -> bytes:
-        self.stream.seek(position)
-        content = self.stream.read(count)
-        if len(content) < count:
-            raise self._ends_early()
-        return content
-
-    def _count(self) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise ImageError(f"{self.path}: more than {MAX_ELEMENTS} elements; fewer are allowed")
-
-    def _check_inside(self, tag: int, offset: int, length: int, limit: int) -> None:
-        if offset + length > limit:
-            raise ImageError(
-                f"{self.path}: its element {_shown(tag)} says {length} bytes, {max(0, limit - offset)} are there; "
-                "it is damaged or cut off"
-            )
-
-    def _ends_early(self) -> ImageError:
-        return ImageError(f"{self.path}: damaged DICOM, which ends inside an element; nothing was read from it")
-
-
-def _shown(tag: int) -> str:
-    """Tag as it is written in the standard.
-
-    >>> _shown(0x7FE00010)
-    '(7FE0,0010)'
-    """
-    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"

@@ -89,9 +89,9 @@ def test_signs_and_precision() -> None:
     content[42] = 11
     assert "12 bits, and a header that says 8 in 8" in refusal(bytes(content), J2K, a_description())
     content[42] = 9
-    assert "10 bits, and a header that says 12 in 16" in refusal(
-        bytes(content), J2K, a_description(allocated=16, stored=12)
-    )
+    of = a_description(allocated=16, stored=12)
+    assert codestream.checked(bytes(content), J2K, of, PATH).precision == 10
+    assert "8 bits, and a header that says 12 in 16" in refusal(encoded(GREY, "JPEG"), JPEG, of)
     content = bytearray(encoded(GREY, "JPEG"))
     start = content.index(b"\xff\xc0")
     content[start + 1], content[start + 4] = 0xC1, 12

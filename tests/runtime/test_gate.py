@@ -69,6 +69,15 @@ def body(path: Path) -> bytes:
     return content[content.index(b"\x08\x00\x08\x00CS") :]
 
 
+def nested(depth: int) -> bytes:
+    """Sequences in sequences, all of known length."""
+    content = b""
+    for _ in range(depth):
+        item = ITEM + struct.pack("<I", len(content)) + content
+        content = SEQUENCE + struct.pack("<I", len(item)) + item
+    return content
+
+
 def a_bomb(size: int) -> bytes:
     """A deflated data set of `size` zeros in one element."""
     packer = zlib.compressobj(9, wbits=-15)
@@ -122,8 +131,21 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
         "(0008,0005) says 32 bytes, 4 are there",
     ),
     "items without number": (
-        lambda _: EXPLICIT + SEQUENCE + OPEN + (ITEM + bytes(4)) * (gate.MAX_ELEMENTS + 5),
-        "more than 500000 elements",
+        lambda _: EXPLICIT + SEQUENCE + OPEN + (ITEM + bytes(4)) * 100_005,
+        "more than 100000 elements",
+    ),
+    "items without number, of known length": (
+        lambda _: EXPLICIT + SEQUENCE + struct.pack("<I", 8 * 2**22) + (ITEM + bytes(4)) * 2**22,
+        "more than 100000 elements",
+    ),
+    "nested without end, of known length": (lambda _: EXPLICIT + nested(5000), "nested more than 32 deep"),
+    "decimals without number": (
+        lambda _: EXPLICIT + (b"\x18\x00\x65\x10DS" + struct.pack("<H", 65_000) + b"1\\" * 32_500) * 500,
+        "more than 1 MiB of short values; its element (0018,1065) has 65000 bytes",
+    ),
+    "decimals that implicit VR hides": (
+        lambda _: meta(ImplicitVRLittleEndian) + b"\x18\x00\x65\x10" + struct.pack("<I", 2**24) + b"1\\" * 2**23,
+        "more than 1 MiB of short values",
     ),
     "no items": (lambda _: EXPLICIT + SEQUENCE + OPEN + bytes(64), "holds (0000,0000) instead of items"),
     "endless text": (lambda _: EXPLICIT + b"\x08\x00\x05\x00UT\0\0" + OPEN, "ends inside an element"),
@@ -149,7 +171,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], str]] = {
         "compressed bytes; at most 1064960 are allowed",
     ),
     "fragments without number": (
-        lambda path: encapsulated(a_dataset(), RLE, (ITEM + bytes(4)) * (gate.MAX_FRAGMENTS + 2), path).read_bytes(),
+        lambda path: encapsulated(a_dataset(), RLE, (ITEM + bytes(4)) * 200_002, path).read_bytes(),
         "more than 200000 fragments",
     ),
     "floating point": (lambda _: EXPLICIT + b"\xe0\x7f\x08\x00OF\0\0\x04\0\0\0" + bytes(4), "in floating point"),
