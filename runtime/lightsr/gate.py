@@ -14,6 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from lightsr import kinds
 from lightsr.elements import LONG_LENGTH_VRS, PixelElement, Walk
 from lightsr.errors import ImageError
 from lightsr.syntaxes import ALLOWED, DEFLATED, TRANSFER_SYNTAXES, TransferSyntax, name_of
@@ -81,7 +82,7 @@ def opened(path: Path) -> Iterator[Contents]:
         length = file.seek(0, 2)
         if length > MAX_FILE_BYTES:
             raise ImageError(f"{path}: {length // 2**30} GiB; at most {MAX_FILE_BYTES // 2**30} GiB are allowed")
-        uid, start = _file_meta(file, path)
+        uid, sop_class, start = _file_meta(file, path)
         if uid not in TRANSFER_SYNTAXES:
             raise ImageError(f"{path}: transfer syntax {name_of(uid)}; {ALLOWED}; decompress it first")
         syntax = TRANSFER_SYNTAXES[uid]
@@ -89,7 +90,10 @@ def opened(path: Path) -> Iterator[Contents]:
         if uid == DEFLATED:
             stream, start = _inflated(file, start, length, path)
             length = stream.seek(0, 2)
-        pixels = Walk(stream, length, path, little=syntax.little).to_pixels(start, implicit=syntax.implicit)
+        try:
+            pixels = Walk(stream, length, path, little=syntax.little).to_pixels(start, implicit=syntax.implicit)
+        except ImageError as error:  # contours of many megabytes are right where they belong
+            raise (kinds.refusal(sop_class, path) if sop_class not in ("", *kinds.SOP_CLASSES) else error) from None
         stream.seek(0)
         yield Contents(path, stream, syntax, pixels)
 
@@ -99,20 +103,23 @@ def is_dicom(head: bytes) -> bool:
     return head[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == b"DICM"
 
 
-def _file_meta(file: BinaryIO, path: Path) -> tuple[str, int]:
-    """Transfer syntax UID from the file meta information, and where the data set begins (PS3.10, 7.1)."""
+def _file_meta(file: BinaryIO, path: Path) -> tuple[str, str, int]:
+    """Transfer syntax and SOP class from the file meta information, and where the data set begins (PS3.10, 7.1)."""
     file.seek(0)
     content = file.read(PREAMBLE_BYTES + 4 + MAX_META_BYTES)
     if not is_dicom(content):
         raise ImageError(f"{path}: no DICOM file: the letters DICM are missing after its preamble")
-    position, found = PREAMBLE_BYTES + 4, []
+    position, found, sop_class = PREAMBLE_BYTES + 4, [], ""
     while position + 8 <= len(content) and content[position : position + 2] == b"\x02\x00":
         element, vr = content[position + 2 : position + 4], content[position + 4 : position + 6]
         wide = vr in LONG_LENGTH_VRS
         start = position + (12 if wide else 8)
         length = int.from_bytes(content[start - (4 if wide else 2) : start], "little")
+        value = content[start : start + min(length, 64)].rstrip(b"\0 ").decode("ascii", "replace")
         if element == b"\x10\x00":
-            found.append(content[start : start + min(length, 64)].rstrip(b"\0 ").decode("ascii", "replace"))
+            found.append(value)
+        elif element == b"\x02\x00":
+            sop_class = value
         position = start + length
     if position > len(content):
         raise ImageError(f"{path}: file meta information that is damaged or too long; nothing was read from it")
@@ -120,7 +127,7 @@ def _file_meta(file: BinaryIO, path: Path) -> tuple[str, int]:
         raise ImageError(f"{path}: DICOM with {len(found)} transfer syntaxes; exactly one is allowed")
     if not found:
         raise ImageError(f"{path}: DICOM without a transfer syntax in its file meta information; nothing was read")
-    return found[0], position
+    return found[0], sop_class, position
 
 
 def _inflated(file: BinaryIO, start: int, length: int, path: Path) -> tuple[BinaryIO, int]:

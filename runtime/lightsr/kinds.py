@@ -85,12 +85,7 @@ def check(header: Any, path: Path) -> str:
     """
     uid = str(header.get("SOPClassUID", ""))
     if uid not in SOP_CLASSES:
-        from pydicom.uid import UID
-
-        name = UID(uid).name if uid else ""
-        found = f"'{name}'" if name and name != uid else "an unknown SOP class"
-        allowed = ", ".join(dict.fromkeys(SOP_CLASSES.values()))
-        raise ImageError(f"{path}: {found}; {allowed} images (not the enhanced ones) are allowed")
+        raise refusal(uid, path)
     kind = SOP_CLASSES[uid]
     if kind not in CINE_KINDS and header.get("NumberOfFrames") not in (None, "", 1):
         raise ImageError(f"{path}: a {kind} image of several frames; one frame is allowed")
@@ -113,6 +108,16 @@ def check(header: Any, path: Path) -> str:
     if any(str(item.get("ManufacturerModelName", "")) == OWN_MODEL_NAME for item in equipment):
         raise ImageError(f"{path}: is a result of lightsr already; enlarge the original")
     return kind
+
+
+def refusal(uid: str, path: Path) -> ImageError:
+    """What is said of a file of the SOP class `uid`, which is none of `SOP_CLASSES`."""
+    from pydicom.uid import UID  # a table of names; nothing of the file is parsed
+
+    name = UID(uid).name if uid else ""
+    found = f"'{name}'" if name and name != uid else "an unknown SOP class"
+    allowed = ", ".join(dict.fromkeys(SOP_CLASSES.values()))
+    return ImageError(f"{path}: {found}; {allowed} images (not the enhanced ones) are allowed")
 
 
 def _values(dataset: Any, name: str) -> list[Any]:

@@ -258,8 +258,18 @@ def test_real_files_pass(samples: Path) -> None:
                     assert content == pydicom.dcmread(path).PixelData, path
                     passed += 1
         except ImageError as error:
-            assert any(word in str(error) for word in ("DICM", "transfer syntax", "cut off", "point")), error
+            assert any(word in str(error) for word in ("DICM", "transfer syntax", "cut off", "point", "RT Plan")), error
     assert passed > 20
+
+
+def test_what_is_no_image_is_called_by_its_name(tmp_path: Path) -> None:
+    """However many numbers it holds: it is not damaged."""
+    sop_class = b"1.2.840.10008.5.1.4.1.1.481.3\0"
+    named = b"\x02\x00\x02\x00UI" + struct.pack("<H", len(sop_class)) + sop_class
+    path = tmp_path / "a.dcm"
+    path.write_bytes(EXPLICIT + named + (b"\x06\x30\x50\x00DS" + struct.pack("<H", 65_000) + b"1\\" * 32_500) * 50)
+    with pytest.raises(ImageError, match="'RT Structure Set Storage'; CR, DX, CT"):
+        dicom.read(path)
 
 
 @given(content=st.binary(max_size=200))
