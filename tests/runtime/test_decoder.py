@@ -306,7 +306,7 @@ def test_a_decoder_that_was_taken_over(
     with pytest.raises(ImageError, match=expected):
         frames_of(path)
     assert memory.peak_mib() < before + 20
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 50  # less than the parent would wait
     written = Path("/tmp/lightsr-test-written")
     if written.exists():  # opened before the limit told
         assert written.stat().st_size == 0
