@@ -204,7 +204,9 @@ def _tell(outcome: "Outcome", as_json: bool) -> None:
         _say(f"lightsr-infer: {outcome.message}", sys.stderr)
     elif outcome.status == "done" and not as_json:
         (h, w), (sh, sw) = outcome.size_in, outcome.size_out
-        _say(f"{outcome.source} -> {outcome.target}  {w}x{h} -> {sw}x{sh}  {outcome.milliseconds:.0f} ms", sys.stdout)
+        frames = f", {outcome.frames} frames" if outcome.frames > 1 else ""
+        size = f"{w}x{h} -> {sw}x{sh}{frames}"
+        _say(f"{outcome.source} -> {outcome.target}  {size}  {outcome.milliseconds:.0f} ms", sys.stdout)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -7,24 +7,26 @@ import copy
 import datetime
 import hashlib
 import re
+import shutil
+import struct
+import tempfile
 import uuid
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsr import geometry
+from lightsr import geometry, provenance
 from lightsr.dicom import silenced
 from lightsr.errors import ImageError, LightsrError
-from lightsr.image import Image
+from lightsr.image import Frames
+from lightsr.provenance import UID_NAMESPACE, texts, uid_of
+from lightsr.provenance import Producer as Producer
 
 OUTPUT_VERSION = 1
 """Version of what `write` makes of a source; part of the new UIDs."""
-
-UID_NAMESPACE = uuid.UUID("6b1f7f5e-52a4-5d0e-9c0e-0f3b6d7c2a11")
-"""Namespace of our name-based UUIDs, under the root 2.25 (PS3.5, B.2)."""
 
 IMPLEMENTATION_CLASS_UID = f"2.25.{uuid.uuid5(UID_NAMESPACE, 'implementation').int}"
 
@@ -39,9 +41,6 @@ MAX_DESCRIPTION = 64
 TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 """Value representations that Specific Character Set applies to (PS3.5, 6.1.2.2)."""
 
-MAX_DERIVATION = 1024
-"""Characters of Derivation Description (ST; PS3.5, 6.2)."""
-
 REMOVED = (
     *("DigitalSignaturesSequence", "MACParametersSequence", "EncryptedAttributesSequence"),
     *("DataSetTrailingPadding", "StorageMediaFileSetID", "StorageMediaFileSetUID"),
@@ -53,36 +52,37 @@ REMOVED = (
 """Attributes that hold for the source instance alone."""
 
 
-@dataclass(frozen=True)
-class Producer:
-    """What made the picture.
+TEMPORARY_PREFIX = ".lightsr-"
+"""Start of the names of temporary files, where the system wants them to have one."""
+
+PALETTE_TAGS = range(0x00281100, 0x00281300)
+"""Palette tables, their descriptors and identifiers (C.7.9)."""
+
+PIXEL_COMPONENT_TAGS = range(0x00186044, 0x0018605B)
+"""Calibration of an ultrasound region's samples (C.8.5.5): organization, mask, ranges, tables."""
+
+FIRST_PIXEL_TAG = 0x7FE00000
+"""From here on elements describe how the source's pixels were encoded, or would stand behind ours (C.7.6.3)."""
+
+MAX_PIXEL_BYTES = 2**32 - 2
+"""Length of Pixel Data, which is written in 32 bits and must be even (PS3.5, 7.1.2)."""
+
+IN_MEMORY_BYTES = 4 * 2**20
+"""Enlarged pixels that wait for their header in memory; more wait in a file without a name."""
+
+
+def write(frames: Frames, enlarged: Iterable[NDArray[Any]], *, scale: int, producer: Producer, file: BinaryIO) -> None:
+    """Write enlarged frames as DICOM.
+
+    Each frame goes to a temporary file as it comes, since the header in front of them
+    says what they are: its instance UID depends on every pixel.
 
     Parameters
     ----------
-    name : str
-        Of the model.
-    precision : str
-    sha256 : str
-        Of the model's file.
-    version : str
-        Of lightsr.
-    """
-
-    name: str
-    precision: str
-    sha256: str
-    version: str
-
-
-def write(image: Image, pixels: NDArray[Any], *, scale: int, producer: Producer, file: BinaryIO) -> None:
-    """Write the enlarged `pixels` of `image` as DICOM.
-
-    Parameters
-    ----------
-    image : Image
-        The source, as `lightsr.dicom.read` gave it; left as it is.
-    pixels : ndarray, shape (scale * h, scale * w[, 3]), dtype of the source
-        Enlarged stored values.
+    frames : Frames
+        The source, as `lightsr.dicom.opened` gave it; left as it is.
+    enlarged : iterable of ndarray, each of shape (scale * h, scale * w[, 3]), dtype of the source
+        Enlarged stored values of every frame, in turn; one at a time is needed.
     scale : int
     producer : Producer
     file : binary file
@@ -90,40 +90,83 @@ def write(image: Image, pixels: NDArray[Any], *, scale: int, producer: Producer,
     Raises
     ------
     ImageError
-        The source is damaged, or says something that cannot be carried over unchanged.
+        The source is damaged, says something that cannot be carried over unchanged, or
+        would become larger than DICOM can hold.
     """
     with silenced():
         try:
-            dataset = derived(image, pixels, scale=scale, producer=producer)
+            dataset = derived(frames, scale=scale, producer=producer)
         except LightsrError:
             raise
         except Exception as error:  # pydicom decodes an element only now, and its texts quote values
-            raise ImageError(f"{image.source}: damaged DICOM ({type(error).__name__}); nothing was written") from error
-        dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=True)
+            raise ImageError(f"{frames.source}: damaged DICOM ({type(error).__name__}); nothing was written") from error
+    word_bytes = dataset.BitsAllocated // 8
+    length = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * word_bytes * frames.count
+    if length > MAX_PIXEL_BYTES:
+        raise ImageError(
+            f"{frames.source}: would become {length / 2**30:.1f} GiB of pixels, of which DICOM holds less than 4; "
+            "choose a smaller --scale"
+        )
+    name = getattr(file, "name", None)
+    folder = str(Path(name).parent) if isinstance(name, str | Path) else None
+    with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, prefix=TEMPORARY_PREFIX, dir=folder) as waiting:
+        content = hashlib.sha256()
+        for pixels in enlarged:
+            part = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data.cast("B")
+            content.update(part)
+            waiting.write(part)
+        if waiting.tell() != length:
+            raise ValueError(f"{waiting.tell()} bytes of enlarged pixels; the header says {length}")
+        _set_instance(dataset, frames.header, content.hexdigest(), scale, producer)
+        with silenced():
+            dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=True)
+        waiting.seek(0)
+        _append_pixels(waiting, length, b"OB" if word_bytes == 1 else b"OW", file)
 
 
-def derived(image: Image, pixels: NDArray[Any], *, scale: int, producer: Producer) -> Any:
-    """Data set of an enlarged image; see `write`."""
-    source = image.header
+def _append_pixels(content: Any, length: int, vr: bytes, file: BinaryIO) -> None:
+    """Pixel Data as the last element: native, little endian, of even length (PS3.5, 7.1.2 and 8.1.1)."""
+    file.write(struct.pack("<HH2sHI", 0x7FE0, 0x0010, vr, 0, length + length % 2))
+    shutil.copyfileobj(content, file, 2**20)
+    file.write(b"\0" * (length % 2))
+
+
+def derived(frames: Frames, *, scale: int, producer: Producer) -> Any:
+    """Data set of an enlarged file, without pixels and without its own instance UID; see `write`."""
+    source, path = frames.header, frames.source
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         if not source.get(name):
-            raise ImageError(f"{image.source}: its {name} is missing, so nothing can be derived from it; mend it first")
+            raise ImageError(f"{path}: its {name} is missing, so nothing can be derived from it; mend it first")
     dataset = _decoded_copy(source)
-    _check_texts(dataset, image.source)
+    _check_texts(dataset, path)
     dataset.remove_private_tags()
     for name in REMOVED:
         if name in dataset:
             delattr(dataset, name)
-    dataset.Rows, dataset.Columns = pixels.shape[:2]
+    for tag in [t for t in dataset.keys() if t >= FIRST_PIXEL_TAG]:  # noqa: SIM118
+        del dataset[tag]
+    dataset.Rows, dataset.Columns = (scale * side for side in frames.size)
     try:
         geometry.enlarge(dataset, scale)
     except ImageError as error:
-        raise ImageError(f"{image.source}: {error}") from error
-    _set_identity(dataset, source, pixels, scale, producer)
-    _set_derivation(dataset, source, scale, producer)
-    _set_pixels(dataset, pixels)
-    _set_file_meta(dataset)
+        raise ImageError(f"{path}: {error}") from error
+    _check_frame_times(dataset, source, path)
+    _set_series(dataset, source, scale, producer)
+    provenance.state(dataset, frames, scale=scale, producer=producer)
+    _set_pixel_description(dataset, frames)
     return dataset
+
+
+def _check_frame_times(dataset: Any, source: Any, path: Path) -> None:
+    """What the frames advance by (C.7.6.6) must still be there."""
+    pointer = source.get("FrameIncrementPointer")
+    if pointer in (None, ""):
+        return
+    for tag in [pointer] if isinstance(pointer, int) else list(pointer):
+        if tag in source and tag not in dataset:
+            raise ImageError(
+                f"{path}: its frames advance by the element {tag}, which cannot be kept; standard ones are allowed"
+            )
 
 
 def _decoded_copy(source: Any) -> Any:
@@ -182,25 +225,25 @@ def _check_texts(dataset: Any, path: Path, inherited: Any = None) -> None:
                     )
 
 
-def uid_of(*parts: str) -> str:
-    """Name-based UID: equal parts give equal UIDs on every machine."""
-    return f"2.25.{uuid.uuid5(UID_NAMESPACE, '|'.join(parts)).int}"
+def _set_instance(dataset: Any, source: Any, content: str, scale: int, producer: Producer) -> None:
+    """New instance, by the digest of its pixels: the same work done again is the same instance (C.12.4.1.1)."""
+    made_by = (producer.sha256, str(scale), str(OUTPUT_VERSION))
+    dataset.SOPInstanceUID = uid_of(str(source.SOPInstanceUID), *made_by, content)
+    _set_file_meta(dataset)
 
 
-def _set_identity(dataset: Any, source: Any, pixels: NDArray[Any], scale: int, producer: Producer) -> None:
-    """New instance and series in the same study (C.7.6.1.1.2, C.12.4.1.1).
+def _set_series(dataset: Any, source: Any, scale: int, producer: Producer) -> None:
+    """New series in the same study (C.7.6.1.1.2).
 
-    The UIDs depend on source, model and pixels alone: slices that are enlarged one by
-    one land in one series, and the same work done again is the same instance.
+    Its UID depends on source and model alone: slices that are enlarged one by one land in
+    one series.
     """
     made_by = (producer.sha256, str(scale), str(OUTPUT_VERSION))
-    dataset.SeriesInstanceUID = uid_of(str(source.get("SeriesInstanceUID", "")), *made_by)
-    content = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
-    dataset.SOPInstanceUID = uid_of(str(source.get("SOPInstanceUID", "")), *made_by, content)
+    dataset.SeriesInstanceUID = uid_of(str(source.SeriesInstanceUID), *made_by)
     if "SeriesNumber" in source:
         dataset.SeriesNumber = _series_number(source)
     suffix = f" [AI-SR x{scale}]"
-    description = " ".join(_texts(source, "SeriesDescription"))
+    description = " ".join(texts(source, "SeriesDescription"))
     dataset.SeriesDescription = (description[: MAX_DESCRIPTION - len(suffix)] + suffix).strip()
     now = datetime.datetime.now(_zone(source))
     for name in ("InstanceCreation", "Content"):
@@ -217,14 +260,6 @@ def _series_number(source: Any) -> int | None:
     return number if number < 2**31 else None
 
 
-def _texts(source: Any, name: str) -> list[str]:
-    """Values of a text element; some writers put a backslash, which parts values, into a single one."""
-    value = source.get(name)
-    if value is None or value == "":
-        return []
-    return [value] if isinstance(value, str) else [str(part) for part in value]
-
-
 def _zone(source: Any) -> datetime.tzinfo | None:
     """Time zone that holds for every time in the data set (C.12.1.1), else the device's own."""
     try:
@@ -233,86 +268,26 @@ def _zone(source: Any) -> datetime.tzinfo | None:
         return None
 
 
-def _set_derivation(dataset: Any, source: Any, scale: int, producer: Producer) -> None:
-    """Say that, how and from what the image was derived (C.7.6.1.1.2, C.7.6.1.1.3, C.12.4)."""
-    dataset.ImageType = ["DERIVED", *(_texts(source, "ImageType")[1:] or ["PRIMARY"])]
-    made = (
-        f"lightsr {producer.version} AI super-resolution x{scale}, model {producer.name} {producer.precision} "
-        f"sha256:{producer.sha256[:12]}, not for primary diagnosis"
-    )
-    earlier = str(source.get("DerivationDescription", "") or "")
-    earlier = earlier[: max(0, MAX_DERIVATION - len(made) - 2)]
-    dataset.DerivationDescription = f"{earlier}; {made}" if earlier else made
-    dataset.DerivationCodeSequence = [
-        *(source.get("DerivationCodeSequence") or []),
-        _code("113085", "Spatial resampling"),
-        _code("123110", "Artificial Intelligence"),
-    ]
-    from pydicom.dataset import Dataset
-
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = source.SOPClassUID
-    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
-    reference.SpatialLocationsPreserved = "YES"
-    reference.PurposeOfReferenceCodeSequence = [_code("121322", "Source image for image processing operation")]
-    dataset.SourceImageSequence = [reference]
-    if str(source.get("ContentQualification", "")) != "SERVICE":
-        dataset.ContentQualification = "RESEARCH"  # C.8.13.2.1.1
-    _set_equipment(dataset, source, producer)
-
-
-def _set_equipment(dataset: Any, source: Any, producer: Producer) -> None:
-    """General Equipment names what made this instance; the scanner is a contributor (C.7.5.1, C.12.1.1.5)."""
-    from pydicom.dataset import Dataset
-
-    scanner = Dataset()
-    scanner.PurposeOfReferenceCodeSequence = [_code("109101", "Acquisition Equipment")]
-    for name in (
-        *("Manufacturer", "InstitutionName", "InstitutionAddress", "StationName", "InstitutionalDepartmentName"),
-        *("ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions"),
-        *("DateOfLastCalibration", "TimeOfLastCalibration"),
-    ):
-        if name in source:
-            scanner[name] = copy.deepcopy(source[name])
-    if not scanner.get("Manufacturer"):
-        scanner.Manufacturer = "Unknown"  # required to have a value (C.12.1.1.5)
-    processor = Dataset()
-    processor.PurposeOfReferenceCodeSequence = [_code("109102", "Processing Equipment")]
-    processor.Manufacturer = "lightsr"
-    processor.ManufacturerModelName = "lightsr"
-    processor.SoftwareVersions = [producer.version, f"{producer.name} {producer.precision}"]
-    processor.DeviceUID = uid_of("model", producer.sha256)
-    processor.ContributionDateTime = datetime.datetime.now().astimezone().strftime("%Y%m%d%H%M%S%z")
-    processor.ContributionDescription = "AI super-resolution"
-    dataset.ContributingEquipmentSequence = [
-        *(source.get("ContributingEquipmentSequence") or []),
-        scanner,
-        processor,
-    ]
-    dataset.Manufacturer = "lightsr"
-    dataset.ManufacturerModelName = "lightsr"
-    dataset.SoftwareVersions = [producer.version, f"{producer.name} {producer.precision}"]
-    for name in ("DeviceSerialNumber", "DeviceUID", "DateOfLastCalibration", "TimeOfLastCalibration"):
+def _set_pixel_description(dataset: Any, frames: Frames) -> None:
+    """Values in the lowest bits of their words, colour as RGB, the samples of a pixel together (C.7.6.3)."""
+    dataset.HighBit = dataset.BitsStored - 1
+    if frames.photometric != "RGB":
+        return
+    dataset.PlanarConfiguration = 0
+    if str(dataset.PhotometricInterpretation) == "RGB":
+        return
+    dataset.PhotometricInterpretation, dataset.SamplesPerPixel = "RGB", 3
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    for tag in [t for t in dataset.keys() if t in PALETTE_TAGS]:  # noqa: SIM118
+        del dataset[tag]
+    for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"):  # a value of a palette, not a colour
         if name in dataset:
             delattr(dataset, name)
-
-
-def _code(value: str, meaning: str) -> Any:
-    """Item of a code sequence, DICOM's own scheme (8.8)."""
-    from pydicom.dataset import Dataset
-
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
-    return code
-
-
-def _set_pixels(dataset: Any, pixels: NDArray[Any]) -> None:
-    """Native pixels, little endian; the padding and the bits stay what they were (C.7.6.3)."""
-    content = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)).tobytes()
-    dataset.PixelData = content + b"\0" * (len(content) % 2)
-    dataset["PixelData"].VR = "OB" if pixels.dtype.itemsize == 1 else "OW"
-    if pixels.ndim == 3:
-        dataset.PlanarConfiguration = 0
+    for region in dataset.get("SequenceOfUltrasoundRegions") or []:
+        # They say what the former samples measure (C.8.5.5.1.3 ff.).
+        for tag in [t for t in region.keys() if t in PIXEL_COMPONENT_TAGS]:  # noqa: SIM118
+            del region[tag]
 
 
 def _set_file_meta(dataset: Any) -> None:

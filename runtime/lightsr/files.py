@@ -4,13 +4,14 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from lightsr import derive, dicom, raster
 from lightsr.errors import ImageError, OutputError
-from lightsr.image import Image
+from lightsr.image import Frames, Image
 
 HEAD_BYTES = 132
 """Bytes that tell a file's kind: a DICOM file has "DICM" at 128 (PS3.10, 7.1)."""
@@ -48,25 +49,25 @@ class Format:
     name : str
     holds : callable
         Whether a file with these first bytes is of this format.
-    read : callable
-        Path to `Image`.
+    opened : callable
+        Path to a context that gives the file's `Frames`.
     write : callable or None
-        Writes the enlarged pixels of an image, or None where lightsr only reads.
+        Writes the enlarged frames of a file, or None where lightsr only reads.
     suffixes : frozenset of str
         Ends of the names of such files, in lower case.
     """
 
     name: str
     holds: Callable[[bytes], bool]
-    read: Callable[[Path], Image]
+    opened: Callable[[Path], AbstractContextManager[Frames]]
     write: Callable[..., None] | None
     suffixes: frozenset[str]
 
 
 FORMATS = (
-    Format("PNG", raster.is_png, raster.read, raster.write, frozenset({".png"})),
-    Format("JPEG", raster.is_jpeg, raster.read, None, frozenset({".jpg", ".jpeg"})),
-    Format("DICOM", dicom.is_dicom, dicom.read, derive.write, frozenset({".dcm", ".dicom", ".ima"})),
+    Format("PNG", raster.is_png, raster.opened, raster.write, frozenset({".png"})),
+    Format("JPEG", raster.is_jpeg, raster.opened, None, frozenset({".jpg", ".jpeg"})),
+    Format("DICOM", dicom.is_dicom, dicom.opened, derive.write, frozenset({".dcm", ".dicom", ".ima"})),
 )
 
 SUFFIXES = frozenset({".bmp", ".gif", ".gz", ".nii", ".npy", ".tif", ".tiff", ".webp"}).union(
@@ -90,15 +91,37 @@ def detect(path: Path) -> Format:
     raise ImageError(f"{path}: neither PNG nor JPEG nor DICOM (with its 128-byte preamble); choose files with --glob")
 
 
-def read(path: Path) -> Image:
-    """Read a DICOM, PNG or JPEG file.
+def opened(path: Path) -> AbstractContextManager[Frames]:
+    """Open a DICOM, PNG or JPEG file; its frames can be read until the context ends.
 
     Raises
     ------
     ImageError
         Unknown, damaged, or refused because its meaning would be lost.
     """
-    return detect(path).read(path)
+    return detect(path).opened(path)
+
+
+def read(path: Path, *, frame: int | None = None) -> Image:
+    """Read one picture of a DICOM, PNG or JPEG file.
+
+    Parameters
+    ----------
+    path : Path
+    frame : int, optional
+        Which one, counted from 0; needed for a file of several.
+
+    Raises
+    ------
+    ImageError
+        As `opened`; or several frames, or no such frame.
+    """
+    with opened(path) as frames:
+        if frame is None:
+            return frames.only()
+        if not 0 <= frame < frames.count:
+            raise ImageError(f"{path}: has no frame {frame}; 0 to {frames.count - 1} are there")
+        return frames[frame]
 
 
 def refuse_existing(paths: Iterable[Path]) -> None:
@@ -135,7 +158,8 @@ def new_file(path: Path, *, overwrite: bool = False, permissions: int = 0o666) -
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        # By its name, so that whoever writes knows in which folder.
+        with open(temporary, "wb", opener=lambda *_: descriptor) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

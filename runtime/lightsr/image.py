@@ -1,5 +1,6 @@
 """A picture as it travels: stored values and what they mean."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ class Image:
     Parameters
     ----------
     pixels : ndarray, shape (h, w) or (h, w, 3)
-        Stored values in their own dtype: uint8, uint16 or int16; colour is uint8 RGB.
+        Stored values in their own dtype: uint8, int8, uint16 or int16; colour is uint8 RGB.
     value_range : (int, int)
         Lowest and highest value that a derived picture may hold, both included.
     photometric : {"MONOCHROME1", "MONOCHROME2", "RGB"}
@@ -66,12 +67,13 @@ class Image:
     def plane(self) -> NDArray[Any]:
         """Grey plane for measuring and training: (h, w), padding filled, colour as luminance.
 
-        Grey pictures keep their dtype; colour gives rounded uint8 luminance.
+        Grey pictures keep their dtype, but int8 becomes int16; colour gives rounded uint8 luminance.
         """
         if self.photometric == "RGB":
             luminance: NDArray[np.uint8] = np.rint(self.pixels @ np.asarray(LUMA)).astype(np.uint8)
             return luminance
-        return self.filled()
+        filled = self.filled()
+        return filled.astype(np.int16) if filled.dtype == np.int8 else filled
 
     def filled(self) -> NDArray[Any]:
         """Grey stored values with the padding replaced by the lowest real value.
@@ -85,3 +87,62 @@ class Image:
         filled = self.pixels.copy()
         filled[self.padding] = self.pixels[~self.padding].min()
         return filled
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames of one opened file, each read when it is asked for.
+
+    Parameters
+    ----------
+    source : Path
+        File that was opened.
+    count : int
+        Frames, at least 1.
+    size : (int, int)
+        Rows and columns of every frame.
+    photometric : {"MONOCHROME1", "MONOCHROME2", "RGB"}
+        Of every frame.
+    make : callable
+        Gives the `Image` of a frame, counted from 0, as long as the file is open.
+    header : object
+        What the writer of the same format needs; opaque to everybody else.
+    lossy_ratio: float or None
+        How many times smaller lossy compression has made what was read.
+    """
+
+    source: Path
+    count: int
+    size: tuple[int, int]
+    photometric: Photometric
+    make: Callable[[int], Image] = field(repr=False, compare=False)
+    header: Any = field(default=None, repr=False, compare=False)
+    lossy_ratio: float | None = None
+
+    @classmethod
+    def of(cls, image: Image) -> "Frames":
+        """One picture as a file of one frame."""
+        return cls(image.source, 1, image.size, image.photometric, lambda _: image, header=image.header)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Image:
+        if not 0 <= index < self.count:
+            raise IndexError(f"frame {index} of {self.count}")
+        return self.make(index)
+
+    def __iter__(self) -> Iterator[Image]:
+        return (self.make(index) for index in range(self.count))
+
+    def only(self) -> Image:
+        """Image of a file of one frame.
+
+        Raises
+        ------
+        ImageError
+            There are several.
+        """
+        if self.count != 1:
+            raise ImageError(f"{self.source}: {self.count} frames; one frame is allowed here")
+        return self.make(0)

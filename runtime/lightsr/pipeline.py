@@ -2,7 +2,8 @@
 
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 import lightsr
 from lightsr import derive, files, folders
 from lightsr.errors import ImageError, LightsrError, OutputError
-from lightsr.image import LUMA, Image
+from lightsr.image import LUMA, Frames, Image
 from lightsr.memory import peak_mib
 from lightsr.resample import interpolate
-from lightsr.upscaler import Upscaler
+from lightsr.upscaler import IntensityMap, Upscaler
 
 MAX_OUTPUT_SIDE_PX = 65_535
 """Largest side of a result: DICOM's Rows and Columns are 16 bits wide (PS3.3 C.7.6.3)."""
@@ -34,11 +35,13 @@ class Outcome:
     size_in, size_out : (int, int)
         Rows and columns; zeros where it did not come to that.
     milliseconds : float
-        Time to enlarge, files not counted.
+        Time to enlarge all frames, files not counted.
     peak_mib : float
         Peak resident set of the process so far, MiB.
     message : str
         Why it failed.
+    frames : int
+        Frames of a file that was enlarged.
     """
 
     source: Path
@@ -49,9 +52,10 @@ class Outcome:
     milliseconds: float = 0.0
     peak_mib: float = 0.0
     message: str = ""
+    frames: int = 0
 
 
-def enlarge(image: Image, upscaler: Upscaler) -> NDArray[Any]:
+def enlarge(image: Image, upscaler: Upscaler, *, intensity: IntensityMap | None = None) -> NDArray[Any]:
     """Enlarge an image's stored values.
 
     Grey goes through the network as it is stored, MONOCHROME1 inverted, as the network
@@ -62,6 +66,9 @@ def enlarge(image: Image, upscaler: Upscaler) -> NDArray[Any]:
     ----------
     image : Image
     upscaler : Upscaler
+    intensity : IntensityMap, optional
+        Of the stored values, of colour the luminance; by default the image's own. See
+        `lightsr.upscaler.Upscaler`.
 
     Returns
     -------
@@ -79,15 +86,17 @@ def enlarge(image: Image, upscaler: Upscaler) -> NDArray[Any]:
             f"{image.source}: {image.size[0]}x{image.size[1]} would become larger than {MAX_OUTPUT_SIDE_PX} a side"
         )
     if image.photometric == "RGB":
-        return _enlarge_colour(image, upscaler)
+        return _enlarge_colour(image, upscaler, intensity)
     low, high = image.value_range
     pixels = image.filled()
     if image.photometric == "MONOCHROME1":
         mirrored = np.float32(low + high) - pixels.astype(np.float32)
-        result = np.float32(low + high) - upscaler(mirrored, value_range=(low, high))
+        if intensity is not None:
+            intensity = IntensityMap(low + high - intensity.offset - intensity.span, intensity.span)
+        result = np.float32(low + high) - upscaler(mirrored, value_range=(low, high), intensity=intensity)
         enlarged: NDArray[Any] = np.rint(result).astype(pixels.dtype)
     else:
-        enlarged = upscaler(pixels, value_range=(low, high))
+        enlarged = upscaler(pixels, value_range=(low, high), intensity=intensity)
     if image.padding_range is not None:
         _restore_padding(enlarged, image, image.padding_range, scale)
     return enlarged
@@ -102,11 +111,11 @@ def _restore_padding(enlarged: NDArray[Any], image: Image, reserved: tuple[int, 
     enlarged[wrong] = nearest[wrong]
 
 
-def _enlarge_colour(image: Image, upscaler: Upscaler) -> NDArray[Any]:
+def _enlarge_colour(image: Image, upscaler: Upscaler, intensity: IntensityMap | None) -> NDArray[Any]:
     scale = upscaler.scale
     colour = image.pixels.astype(np.float32)
-    luminance = colour @ np.asarray(LUMA, dtype=np.float32)
-    sharp = upscaler(luminance)
+    luminance = _luminance(image)
+    sharp = upscaler(luminance, intensity=intensity)
     low, high = image.value_range
     result = np.empty((*sharp.shape, 3), dtype=image.pixels.dtype)
     for channel in range(3):
@@ -114,6 +123,74 @@ def _enlarge_colour(image: Image, upscaler: Upscaler) -> NDArray[Any]:
         difference = interpolate(colour[..., channel] - luminance, scale)
         result[..., channel] = np.clip(np.rint(sharp + difference), low, high)
     return result
+
+
+def _luminance(image: Image) -> NDArray[np.float32]:
+    return image.pixels.astype(np.float32) @ np.asarray(LUMA, dtype=np.float32)
+
+
+def enlarged_frames(frames: Frames, upscaler: Upscaler) -> Iterator[tuple[NDArray[Any], float]]:
+    """Enlarge every frame of a file on one intensity scale and within one range: a still scene does not flicker.
+
+    Of several frames both are worked out first, over all of them; so these are read, and
+    compressed ones decoded, twice.
+
+    Parameters
+    ----------
+    frames : Frames
+    upscaler : Upscaler
+
+    Yields
+    ------
+    pixels : ndarray
+        As `enlarge` gives them.
+    milliseconds : float
+        That it took.
+
+    Raises
+    ------
+    ImageError
+        As `enlarge`, or a frame cannot be read.
+    """
+    value_range, intensity = common_scale(frames, upscaler) if frames.count > 1 else (None, None)
+    for image in frames:
+        started = time.perf_counter()
+        if value_range is not None:
+            image = replace(image, value_range=value_range)
+        pixels = enlarge(image, upscaler, intensity=intensity)
+        yield pixels, 1000 * (time.perf_counter() - started)
+
+
+def common_scale(frames: Frames, upscaler: Upscaler) -> tuple[tuple[int, int], IntensityMap]:
+    """Value range and intensity map of all frames together.
+
+    Parameters
+    ----------
+    frames : Frames
+    upscaler : Upscaler
+        Its tiles need no map where its card says so; the map is then the identity.
+
+    Returns
+    -------
+    value_range : (int, int)
+    intensity : IntensityMap
+        As `enlarge` takes it.
+    """
+    if frames.photometric == "RGB" and upscaler.card.intensity == "any":  # nothing depends on the pixels
+        return frames[0].value_range, IntensityMap(0.0, 1.0)
+    ranges: list[tuple[int, int]] = []
+
+    def looked_at() -> Iterator[NDArray[Any]]:
+        for image in frames:
+            ranges.append(image.value_range)
+            yield _luminance(image) if image.photometric == "RGB" else image.filled()
+
+    if upscaler.card.intensity == "any":
+        intensity = IntensityMap(0.0, 1.0)
+        ranges = [image.value_range for image in frames]
+    else:
+        intensity = IntensityMap.over(looked_at())
+    return (min(low for low, _ in ranges), max(high for _, high in ranges)), intensity
 
 
 def enlarge_file(
@@ -147,16 +224,22 @@ def _enlarge_file(source: Path, target: Path, upscaler: Upscaler, overwrite: boo
         raise OutputError(f"{target}: is the input itself; choose another output")
     if os.path.lexists(target) and not overwrite:
         raise OutputError(f"{target}: exists; --force overwrites it, --skip-existing leaves it")
-    image = kind.read(source)
-    started = time.perf_counter()
-    pixels = enlarge(image, upscaler)
-    milliseconds = 1000 * (time.perf_counter() - started)
+    spent: list[float] = []
+    size_out = (0, 0)
+
+    def timed(frames: Frames) -> Iterator[NDArray[Any]]:
+        nonlocal size_out
+        for pixels, milliseconds in enlarged_frames(frames, upscaler):
+            spent.append(milliseconds)
+            size_out = (pixels.shape[0], pixels.shape[1])
+            yield pixels
+
     card = upscaler.card
     producer = derive.Producer(card.name, card.precision, upscaler.model.sha256, lightsr.__version__)
-    # A result is as private as its source: readable by nobody who could not read that.
-    folders.make(target.parent.absolute(), source.parent.absolute())
-    permissions = source.stat().st_mode & 0o666 | 0o200
-    with files.new_file(target, overwrite=overwrite, permissions=permissions) as file:
-        kind.write(image, pixels, scale=upscaler.scale, producer=producer, file=file)
-    size_out = (pixels.shape[0], pixels.shape[1])
-    return Outcome(source, target, "done", image.size, size_out, milliseconds, peak_mib())
+    with kind.opened(source) as frames:
+        # A result is as private as its source: readable by nobody who could not read that.
+        folders.make(target.parent.absolute(), source.parent.absolute())
+        permissions = source.stat().st_mode & 0o666 | 0o200
+        with files.new_file(target, overwrite=overwrite, permissions=permissions) as file:
+            kind.write(frames, timed(frames), scale=upscaler.scale, producer=producer, file=file)
+        return Outcome(source, target, "done", frames.size, size_out, sum(spent), peak_mib(), frames=frames.count)

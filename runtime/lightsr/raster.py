@@ -1,9 +1,11 @@
 """PNG and JPEG: 8- and 16-bit grey, 8-bit RGB. Pillow decodes and encodes."""
 
+import contextlib
 import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsr.errors import ImageError
-from lightsr.image import Image, Photometric
+from lightsr.image import Frames, Image, Photometric
 
 MAX_PIXELS = 100_000_000
 """Pixels above which a PNG or JPEG is refused, before it is decoded."""
@@ -46,6 +48,12 @@ def is_png(head: bytes) -> bool:
 def is_jpeg(head: bytes) -> bool:
     """Whether a file that begins with `head` is a JPEG."""
     return head.startswith(JPEG_SIGNATURE)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Frames]:
+    """Open a PNG or JPEG, a file of one frame; see `read`."""
+    yield Frames.of(read(path))
 
 
 def read(path: Path) -> Image:
@@ -181,14 +189,15 @@ def write_png(pixels: NDArray[Any], file: BinaryIO, *, physical: tuple[int, int,
     file.write(content[PNG_HEADER_END:])
 
 
-def write(image: Image, pixels: NDArray[Any], *, scale: int, producer: Any, file: BinaryIO) -> None:
-    """Write the enlarged `pixels` of `image` as PNG.
+def write(frames: Frames, enlarged: Iterable[NDArray[Any]], *, scale: int, producer: Any, file: BinaryIO) -> None:
+    """Write the `enlarged` only frame of a file as PNG.
 
     Pixels per metre grow by `scale`, the ratio of a pixel's sides stays; texts and other
     metadata of the source are left out, since nobody knows what they say about the patient.
     """
-    physical = (image.header or {}).get("physical")
+    physical = (frames.header or {}).get("physical")
     if physical is not None and physical[2] == PER_METRE:
         across, down = physical[0] * scale, physical[1] * scale
         physical = (across, down, PER_METRE) if max(across, down) <= MAX_PNG_INTEGER else None
+    (pixels,) = enlarged
     write_png(pixels, file, physical=physical)

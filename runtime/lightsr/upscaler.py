@@ -1,6 +1,7 @@
 """Arrays in, larger arrays out."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ ASIDE_PX = 4
 MAX_FLOAT = 1e30
 """Largest value of a float picture; beyond it, sums inside a network could overflow."""
 
-DTYPES = ("uint8", "uint16", "int16", "float32")
+DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 """Types that an `Upscaler` takes and returns."""
 
 
@@ -46,12 +47,28 @@ class IntensityMap:
         A defective pixel far out then does not take the integers from all the others, and
         what is larger, be it a needle in a dark picture, still counts.
         """
-        aside = ASIDE_PX if picture.size > 2 * ASIDE_PX else 0
-        last = picture.size - 1 - aside
-        ordered = np.partition(picture, (aside, last), axis=None)
-        low, high = float(ordered[aside]), float(ordered[last])
+        return cls.over((picture,))
+
+    @classmethod
+    def over(cls, pictures: Iterable[NDArray[Any]]) -> "IntensityMap":
+        """Map of the pixels of all `pictures` together; only one of these is needed at a time.
+
+        >>> IntensityMap.over(np.full((3, 3), level) for level in (5, 2, 9))
+        IntensityMap(offset=2.0, span=7.0)
+        """
+        kept = ASIDE_PX + 1
+        lowest = highest = np.empty(0)
+        count = 0
+        for picture in pictures:
+            count += picture.size
+            few = min(kept, picture.size)
+            ordered = np.partition(picture, (few - 1, picture.size - few), axis=None)
+            lowest = np.sort(np.concatenate((lowest, ordered[:few])))[:kept]
+            highest = np.sort(np.concatenate((highest, ordered[-few:])))[-kept:]
+        aside = ASIDE_PX if count > 2 * ASIDE_PX else 0
+        low, high = float(lowest[aside]), float(highest[-1 - aside])
         if low == high:
-            low, high = float(picture.min()), float(picture.max())
+            low, high = float(lowest[0]), float(highest[-1])
         return cls(low, high - low or 1.0)
 
 
@@ -135,7 +152,7 @@ class Upscaler:
 
         Parameters
         ----------
-        image : ndarray, shape (h, w), uint8, uint16, int16 or float32
+        image : ndarray, shape (h, w), uint8, int8, uint16, int16 or float32
             Any unit; float values must be finite.
         value_range : (float, float), optional
             Lowest and highest value of the result; for integers by default what the

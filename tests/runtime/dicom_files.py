@@ -1,6 +1,8 @@
-"""DICOM files made for a test, and every real one there is."""
+"""DICOM files made for a test, native and compressed, and every real one there is."""
 
+import io
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,9 @@ from typing import Any
 import numpy as np
 import pydicom
 from lightsr import derive
+from PIL import Image as PillowImage
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 SECRET = "Doe^Secret"
@@ -54,6 +58,24 @@ def a_dataset(pixels: np.ndarray | None = None, **changes: Any) -> Dataset:
     return dataset
 
 
+def a_cine(frames: np.ndarray, **changes: Any) -> Dataset:
+    """An ultrasound cine of (n, h, w[, 3]) pixels that advances by a frame time."""
+    dataset = a_dataset(frames[0], SOPClassUID="1.2.840.10008.5.1.4.1.1.3.1", Modality="US", NumberOfFrames=len(frames))
+    dataset.ImageType = ["ORIGINAL", "PRIMARY"]
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(dataset, name)
+    for name in ("RescaleSlope", "RescaleIntercept", "RescaleType", "FrameOfReferenceUID"):
+        delattr(dataset, name)
+    dataset.FrameTime, dataset.CineRate = 40, 25
+    dataset.FrameIncrementPointer = 0x00181063
+    content = np.ascontiguousarray(frames).tobytes()
+    dataset.PixelData = content + b"\0" * (len(content) % 2)
+    dataset["PixelData"].VR = "OW" if frames.dtype.itemsize == 2 else "OB"
+    for name, value in changes.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
 def save(dataset: Dataset, path: Path, syntax: str = ExplicitVRLittleEndian) -> Path:
     """Write a data set under a transfer syntax, whatever that says about its pixels."""
     dataset.file_meta = FileMetaDataset()
@@ -79,3 +101,52 @@ def real_files(samples: Path) -> Iterator[Path]:
     folders += [home / name for name in ("reader", "series") if (home / name).is_dir()]
     for folder in folders:
         yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def compressed(dataset: Dataset, syntax: str, frames: list[bytes], path: Path, *, table: bool = True) -> Path:
+    """Write `frames`, each in one fragment, as the pixels of `dataset` under a compressed transfer syntax."""
+    return encapsulated(dataset, syntax, encapsulate(frames, has_bot=table), path)
+
+
+def encapsulated(dataset: Dataset, syntax: str, content: bytes, path: Path) -> Path:
+    """Write `content`, items and all, as compressed pixels."""
+    dataset.PixelData = content
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    return save(dataset, path, syntax)
+
+
+def rle(planes: np.ndarray) -> bytes:
+    """An RLE frame of (samples, h, w) values: one segment for each byte, the most significant first."""
+    segments = []
+    for plane in planes:
+        for shift in reversed(range(0, 8 * planes.dtype.itemsize, 8)):
+            segments.append(_packed(((plane.astype(np.int64) >> shift) & 0xFF).astype(np.uint8)))
+    starts = 64 + np.cumsum([0, *(len(segment) for segment in segments[:-1])])
+    head = [len(segments), *starts.tolist(), *[0] * (15 - len(segments))]
+    return struct.pack("<16I", *head) + b"".join(segments)
+
+
+def _packed(plane: np.ndarray) -> bytes:
+    """A segment of an RLE frame, row by row: runs of two and more, everything else as it is."""
+    out = bytearray()
+    for row in plane:
+        position = 0
+        while position < len(row):
+            end = position + 1
+            while end < len(row) and end - position < 128 and row[end] == row[position]:
+                end += 1
+            if end - position > 1:
+                out += bytes((257 - (end - position), row[position]))
+            else:
+                out += bytes((0, row[position]))
+            position = end
+    return bytes(out) + b"\0" * (len(out) % 2)
+
+
+def encoded(pixels: np.ndarray, kind: str, **options: Any) -> bytes:
+    """Pixels as Pillow's "JPEG" or "JPEG2000"."""
+    buffer = io.BytesIO()
+    extra = {"no_jp2": True} if kind == "JPEG2000" else {}
+    PillowImage.fromarray(pixels).save(buffer, format=kind, **extra, **options)
+    return buffer.getvalue()

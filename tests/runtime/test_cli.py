@@ -13,6 +13,8 @@ import pytest
 from lightsr import raster
 from lightsr.cli import main
 
+from .dicom_files import a_cine, compressed, rle, save
+
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +94,29 @@ def test_refused_inputs_are_named_and_the_others_done(
     assert "4 enlarged, 0 already there, 4 failed or refused" in errors
     assert "Traceback" not in errors
     assert not [path for path in out.rglob("*") if path.name.startswith(".")]
+
+
+def test_cines_and_what_hides_among_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder goes on behind compressed files that cannot be decoded."""
+    folder, out = tmp_path / "scans", tmp_path / "out"
+    folder.mkdir()
+    stored = np.stack([np.full((20, 24), level, np.uint8) for level in (10, 90, 30)])
+    frames = [rle(frame[None]) for frame in stored]
+    compressed(a_cine(stored), "1.2.840.10008.1.2.5", frames, folder / "b.dcm")
+    compressed(a_cine(stored), "1.2.840.10008.1.2.5", frames[:2], folder / "a.dcm")
+    damaged = [*frames[:2], frames[2][:64] + b"\x80" * (len(frames[2]) - 64)]
+    compressed(a_cine(stored), "1.2.840.10008.1.2.5", damaged, folder / "c.dcm")
+    save(a_cine(stored), folder / "d.dcm")
+    assert main([str(folder), str(out), "--threads", "1"]) == 3
+    printed = capsys.readouterr()
+    assert printed.out.count("24x20 -> 48x40, 3 frames") == 2
+    lines = printed.err.splitlines()
+    assert "3 frames in 2 fragments" in lines[0]
+    assert "frame 3 cannot be decoded" in lines[1]
+    assert lines[2] == "2 enlarged, 0 already there, 2 failed or refused"
+    assert {path.name for path in out.iterdir()} == {"b.dcm", "d.dcm"}
+    for name in ("b.dcm", "d.dcm"):
+        assert np.array_equal(pydicom.dcmread(out / name).pixel_array, stored.repeat(2, 1).repeat(2, 2))
 
 
 def test_jpeg_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,11 @@
 import io
 import re
 import shutil
+import struct
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +14,21 @@ import pydicom
 import pytest
 from lightsr import derive, dicom, files
 from lightsr.errors import ImageError
+from lightsr.image import Frames
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from .dicom_files import PRODUCER, a_dataset, real_files, save
+from .dicom_files import PRODUCER, a_cine, a_dataset, compressed, encoded, real_files, rle, save
 
 
 def enlarged(path: Path, scale: int = 2, producer: derive.Producer = PRODUCER) -> tuple[Any, Any, np.ndarray]:
     """Source as pydicom reads it, result likewise, and the pixels that were written."""
-    image = dicom.read(path)
-    pixels = image.pixels.repeat(scale, 0).repeat(scale, 1)
-    buffer = io.BytesIO()
-    derive.write(image, pixels, scale=scale, producer=producer, file=buffer)
+    with dicom.opened(path) as frames:
+        pixels = [image.pixels.repeat(scale, 0).repeat(scale, 1) for image in frames]
+        buffer = io.BytesIO()
+        derive.write(frames, pixels, scale=scale, producer=producer, file=buffer)
     buffer.seek(0)
-    return pydicom.dcmread(path), pydicom.dcmread(buffer), pixels
+    return pydicom.dcmread(path), pydicom.dcmread(buffer), np.array(pixels) if len(pixels) > 1 else pixels[0]
 
 
 @pytest.fixture
@@ -75,7 +80,10 @@ def test_uids_depend_on_source_model_scale_and_pixels(tmp_path: Path) -> None:
     image = dicom.read(ct)
     pixels = image.pixels.repeat(2, 0).repeat(2, 1)
     pixels[0, 0] += 1
-    assert derive.derived(image, pixels, scale=2, producer=PRODUCER).SOPInstanceUID != first.SOPInstanceUID
+    buffer = io.BytesIO()
+    derive.write(Frames.of(image), [pixels], scale=2, producer=PRODUCER, file=buffer)
+    buffer.seek(0)
+    assert pydicom.dcmread(buffer).SOPInstanceUID != first.SOPInstanceUID
 
 
 def test_it_says_what_it_is(ct: Path) -> None:
@@ -98,10 +106,149 @@ def test_it_says_what_it_is(ct: Path) -> None:
     assert result.ContentDate == result.InstanceCreationDate
 
 
+def test_a_cine_keeps_its_times(tmp_path: Path) -> None:
+    stored = np.random.default_rng(0).integers(0, 255, (3, 5, 7), dtype=np.uint8)
+    kept = {"FrameTimeVector": [0, 40, 41], "FrameIncrementPointer": 0x00181065, "RWaveTimeVector": [5, 50]}
+    kept |= {"CineRate": 25, "FrameTime": 40, "StartTrim": 1, "StopTrim": 3, "RecommendedDisplayFrameRate": 24}
+    source, result, pixels = enlarged(save(a_cine(stored, **kept), tmp_path / "a.dcm"), scale=3)
+    assert np.array_equal(result.pixel_array, pixels)
+    assert result.pixel_array.shape == (3, 15, 21)
+    for name in (*kept, "NumberOfFrames", "SOPClassUID"):
+        assert result[name].value == source[name].value, name
+
+
+def test_the_instance_depends_on_every_frame(tmp_path: Path) -> None:
+    stored = np.zeros((3, 5, 7), np.uint8)
+    first = enlarged(save(a_cine(stored), tmp_path / "a.dcm"))[1]
+    stored[2, 4, 6] = 1
+    second = enlarged(save(a_cine(stored), tmp_path / "b.dcm"))[1]
+    assert first.SOPInstanceUID != second.SOPInstanceUID
+    assert first.SeriesInstanceUID == second.SeriesInstanceUID
+
+
+def test_frames_that_advance_by_something_private_are_refused(tmp_path: Path) -> None:
+    dataset = a_cine(np.zeros((2, 4, 4), np.uint8), FrameIncrementPointer=0x00191001)
+    dataset.add_new(0x00190010, "LO", "MAKER")
+    dataset.add_new(0x00191001, "DS", "40")
+    with pytest.raises(ImageError, match=r"advance by the element \(0019,1001\), which cannot be kept"):
+        enlarged(save(dataset, tmp_path / "a.dcm"))
+
+
+def test_more_than_dicom_can_hold_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    source = Frames.of(dicom.read(save(a_dataset(), tmp_path / "a.dcm")))
+    frames = replace(source, count=2**30 // 48 + 1)
+
+    def never() -> Iterator[np.ndarray]:
+        raise AssertionError("a frame was enlarged")
+        yield
+
+    with pytest.raises(ImageError, match="would become 8.0 GiB of pixels, of which DICOM holds less than 4"):
+        derive.write(frames, never(), scale=2, producer=PRODUCER, file=io.BytesIO())
+
+
+def test_a_frame_too_few_is_noticed(tmp_path: Path) -> None:
+    with dicom.opened(save(a_cine(np.zeros((3, 4, 4), np.uint8)), tmp_path / "a.dcm")) as frames:
+        pixels = [np.zeros((8, 8), np.uint8)] * 2
+        with pytest.raises(ValueError, match="128 bytes of enlarged pixels; the header says 192"):
+            derive.write(frames, pixels, scale=2, producer=PRODUCER, file=io.BytesIO())
+
+
+def test_waiting_pixels_lie_beside_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in the system's folder for temporary files, which may be memory, or another's to read."""
+    monkeypatch.setattr(derive, "IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    (tmp_path / "out").mkdir()
+    path = save(a_cine(np.zeros((3, 4, 4), np.uint8)), tmp_path / "a.dcm")
+    with dicom.opened(path) as frames, files.new_file(tmp_path / "out" / "b.dcm") as file:
+        pixels = [image.pixels.repeat(2, 0).repeat(2, 1) for image in frames]
+        derive.write(frames, pixels, scale=2, producer=PRODUCER, file=file)
+    assert pydicom.dcmread(tmp_path / "out" / "b.dcm").pixel_array.shape == (3, 8, 8)
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_bits_lie_lowest_in_the_result(tmp_path: Path) -> None:
+    values = np.array([[0, 4095], [7, 9]], np.uint16)
+    _, result, pixels = enlarged(save(a_dataset(values << 4, BitsStored=12, HighBit=15), tmp_path / "a.dcm"))
+    assert (result.BitsStored, result.HighBit) == (12, 11)
+    assert np.array_equal(result.pixel_array, pixels)
+    assert pixels.max() == 4095
+
+
+@pytest.mark.parametrize("said", [None, "00", "01"])
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.91"])
+def test_what_was_lost_is_not_forgotten(said: str | None, syntax: str, tmp_path: Path) -> None:
+    pixels = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint8)
+    content = encoded(pixels, "JPEG" if syntax.endswith("50") else "JPEG2000")
+    dataset = a_dataset(pixels, **({"LossyImageCompression": said} if said else {}))
+    _, result, _ = enlarged(compressed(dataset, syntax, [content], tmp_path / "a.dcm"))
+    if said == "00" and syntax.endswith("91"):  # may be, and is said to be, lossless
+        assert result.LossyImageCompression == "00"
+        assert "LossyImageCompressionRatio" not in result
+        return
+    assert result.LossyImageCompression == "01"
+    assert result.LossyImageCompressionMethod == ("ISO_10918_1" if syntax.endswith("50") else "ISO_15444_1")
+    assert float(result.LossyImageCompressionRatio) == pytest.approx(2400 / (len(content) + len(content) % 2), 0.01)
+
+
+def test_an_earlier_history_of_losses_is_kept(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 60), np.uint8)
+    history = {"LossyImageCompressionMethod": ["ISO_14495_1", "ISO_10918_1"], "LossyImageCompressionRatio": [4, 9]}
+    dataset = a_dataset(pixels, LossyImageCompression="01", **history)
+    path = compressed(dataset, "1.2.840.10008.1.2.4.50", [encoded(pixels, "JPEG")], tmp_path / "a.dcm")
+    _, result, _ = enlarged(path)
+    assert list(result.LossyImageCompressionMethod) == history["LossyImageCompressionMethod"]
+    assert list(result.LossyImageCompressionRatio) == history["LossyImageCompressionRatio"]
+
+
+def test_a_lossless_source_has_no_history_of_losses(tmp_path: Path) -> None:
+    values = np.zeros((6, 8), np.int16)
+    _, result, pixels = enlarged(compressed(a_dataset(values), RLELossless, [rle(values[None])], tmp_path / "a.dcm"))
+    assert "LossyImageCompression" not in result
+    assert result.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert np.array_equal(result.pixel_array, pixels)
+
+
+def test_how_the_source_was_encoded_is_not_carried_over(tmp_path: Path) -> None:
+    values = np.zeros((6, 8), np.int16)
+    frame = rle(values[None])
+    dataset = a_dataset(values)
+    dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths = bytes(8), struct.pack("<Q", len(frame))
+    dataset.add_new(0x7FE00003, "UV", len(frame))
+    source, result, _ = enlarged(compressed(dataset, RLELossless, [frame], tmp_path / "a.dcm", table=False))
+    assert 0x7FE00003 in source
+    assert [element.tag for element in result if element.tag.group >= 0x7FE0] == [0x7FE00010]
+
+
+def test_a_palette_becomes_colours(samples: Path) -> None:
+    source, result, pixels = enlarged(samples / "examples_palette.dcm")
+    assert np.array_equal(result.pixel_array, pixels)
+    assert (result.SamplesPerPixel, result.PhotometricInterpretation, result.PlanarConfiguration) == (3, "RGB", 0)
+    assert (result.BitsAllocated, result.BitsStored, result.HighBit, result.PixelRepresentation) == (8, 8, 7, 0)
+    assert any("Palette" in element.keyword for element in source)
+    assert not any("Palette" in element.keyword for element in result)
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL"])
+def test_regions_say_nothing_about_samples_that_are_gone(photometric: str, tmp_path: Path) -> None:
+    region = Dataset()
+    region.RegionLocationMinX0 = region.RegionLocationMinY0 = 0
+    region.RegionLocationMaxX1 = region.RegionLocationMaxY1 = 3
+    region.PixelComponentOrganization, region.PixelComponentPhysicalUnits, region.TMLinePositionX1 = 3, 5, 2
+    region.TableOfPixelValues, region.NumberOfTableEntries = [1, 2], 2
+    changes = {"SequenceOfUltrasoundRegions": [region], "PhotometricInterpretation": photometric}
+    dataset = a_cine(np.zeros((2, 4, 4, 3), np.uint8), **changes)
+    _, result, _ = enlarged(save(dataset, tmp_path / "a.dcm"))
+    (found,) = result.SequenceOfUltrasoundRegions
+    assert ("PixelComponentOrganization" in found) == (photometric == "RGB")
+    assert ("TableOfPixelValues" in found) == (photometric == "RGB")
+    assert found.TMLinePositionX1 == 4
+    assert result.PhotometricInterpretation == "RGB"
+
+
 def test_our_own_result_is_recognised(ct: Path, tmp_path: Path) -> None:
     image = dicom.read(ct)
     with (tmp_path / "out.dcm").open("wb") as file:
-        derive.write(image, image.pixels.repeat(2, 0).repeat(2, 1), scale=2, producer=PRODUCER, file=file)
+        derive.write(Frames.of(image), [image.pixels.repeat(2, 0).repeat(2, 1)], scale=2, producer=PRODUCER, file=file)
     with pytest.raises(ImageError, match="result of lightsr already"):
         dicom.read(tmp_path / "out.dcm")
 
@@ -142,7 +289,7 @@ def test_what_held_for_the_source_alone_goes(tmp_path: Path) -> None:
     path.write_bytes(bytes(content))
     image = dicom.read(path)
     buffer = io.BytesIO()
-    derive.write(image, image.pixels.repeat(2, 0).repeat(2, 1), scale=2, producer=PRODUCER, file=buffer)
+    derive.write(Frames.of(image), [image.pixels.repeat(2, 0).repeat(2, 1)], scale=2, producer=PRODUCER, file=buffer)
     assert buffer.getvalue()[:128] == bytes(128)
     assert b"SECRET MAKER" not in buffer.getvalue()
     result = pydicom.dcmread(io.BytesIO(buffer.getvalue()))
@@ -156,7 +303,9 @@ def test_what_held_for_the_source_alone_goes(tmp_path: Path) -> None:
 def test_the_source_is_left_alone(ct: Path) -> None:
     image = dicom.read(ct)
     before = image.header.to_json()
-    derive.write(image, image.pixels.repeat(2, 0).repeat(2, 1), scale=2, producer=PRODUCER, file=io.BytesIO())
+    derive.write(
+        Frames.of(image), [image.pixels.repeat(2, 0).repeat(2, 1)], scale=2, producer=PRODUCER, file=io.BytesIO()
+    )
     assert image.header.to_json() == before
 
 
@@ -195,7 +344,7 @@ def test_names_are_kept_byte_for_byte(charset: str | None, tmp_path: Path) -> No
     path.write_bytes(content)
     image = dicom.read(path)
     buffer = io.BytesIO()
-    derive.write(image, image.pixels.repeat(2, 0).repeat(2, 1), scale=2, producer=PRODUCER, file=buffer)
+    derive.write(Frames.of(image), [image.pixels.repeat(2, 0).repeat(2, 1)], scale=2, producer=PRODUCER, file=buffer)
     assert header + raw in buffer.getvalue()
     assert study + raw in buffer.getvalue()
 
@@ -214,16 +363,11 @@ def test_every_real_file_that_is_read_is_written(samples: Path) -> None:
         try:
             if files.detect(path).name != "DICOM":
                 continue
-            image = dicom.read(path)
+            source, result, pixels = enlarged(path)
         except ImageError:
             continue
-        pixels = image.pixels.repeat(2, 0).repeat(2, 1)
-        buffer = io.BytesIO()
-        derive.write(image, pixels, scale=2, producer=PRODUCER, file=buffer)
-        buffer.seek(0)
-        result = pydicom.dcmread(buffer)
         assert np.array_equal(result.pixel_array, pixels), path
-        assert result.get("PatientID") == image.header.get("PatientID"), path
+        assert result.get("PatientID") == source.get("PatientID"), path
         assert not [element for element in result if element.tag.is_private], path
         count += 1
     assert count >= 10
@@ -231,11 +375,14 @@ def test_every_real_file_that_is_read_is_written(samples: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian package dicom3tools) is not installed")
 def test_an_independent_validator_finds_no_new_error(samples: Path, tmp_path: Path) -> None:
-    for name in ("CT_small.dcm", "MR_small.dcm", "examples_overlay.dcm", "examples_rgb_color.dcm"):
-        image = dicom.read(samples / name)
+    for name in (
+        *("CT_small.dcm", "MR_small.dcm", "examples_overlay.dcm", "examples_rgb_color.dcm"),
+        *("MR_small_RLE.dcm", "examples_palette.dcm", "examples_jpeg2k.dcm", "examples_ybr_color.dcm"),
+    ):
         target = tmp_path / name
-        with target.open("wb") as file:
-            derive.write(image, image.pixels.repeat(2, 0).repeat(2, 1), scale=2, producer=PRODUCER, file=file)
+        with dicom.opened(samples / name) as frames, target.open("wb") as file:
+            pixels = (image.pixels.repeat(2, 0).repeat(2, 1) for image in frames)
+            derive.write(frames, pixels, scale=2, producer=PRODUCER, file=file)
         new = errors(target) - errors(samples / name)
         assert not {line for line in new if "ReferencedSOPInstanceUID" not in line}, name
 

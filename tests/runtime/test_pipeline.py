@@ -1,13 +1,20 @@
+import json
 import os
 import stat
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import lightsr
 import numpy as np
+import pydicom
 import pytest
-from lightsr import pipeline, raster
+from lightsr import files, pipeline, raster
 from lightsr.errors import ImageError
 from lightsr.image import Image
+
+from .dicom_files import a_cine, a_dataset, save
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +127,108 @@ def test_a_result_is_as_private_as_its_source(
     source.chmod(permissions)
     assert pipeline.enlarge_file(source, target, fp32).status == "done"
     assert stat.S_IMODE(target.stat().st_mode) & ~(permissions | 0o200) == 0
+
+
+@pytest.fixture(scope="module")
+def int8() -> lightsr.Upscaler:
+    return lightsr.load("tiny", scale=2, precision="int8", threads=1)
+
+
+@pytest.fixture
+def cine(picture: np.ndarray) -> np.ndarray:
+    """Five frames of uint8, two equal ones far apart, with a bright flash and a dark frame between them."""
+    still = (picture // 8).astype(np.uint8)
+    return np.stack([still, still // 4, np.minimum(still, 90) + 160, still // 2, still])
+
+
+def results(path: Path, upscaler: lightsr.Upscaler, target: Path) -> np.ndarray:
+    outcome = pipeline.enlarge_file(path, target, upscaler, overwrite=True)
+    assert outcome.status == "done", outcome.message
+    derived = pydicom.dcmread(target)
+    assert outcome.frames == derived.get("NumberOfFrames", 1)
+    found: np.ndarray = derived.pixel_array
+    return found
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2", "RGB"])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_still_scene_does_not_flicker(
+    photometric: str, precision: str, cine: np.ndarray, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    upscaler: lightsr.Upscaler = request.getfixturevalue(precision)
+    stored = np.stack([cine, cine // 2, cine], axis=-1) if photometric == "RGB" else cine
+    path = save(a_cine(stored, PhotometricInterpretation=photometric), tmp_path / "a.dcm")
+    found = results(path, upscaler, tmp_path / "b.dcm")
+    assert np.array_equal(found[0], found[4])
+    with files.opened(path) as frames:
+        value_range, intensity = pipeline.common_scale(frames, upscaler)
+        assert value_range == ((0, 255) if photometric == "RGB" else (cine.min(), cine.max()))
+        for index in range(5):
+            alone = replace(frames[index], value_range=value_range)
+            assert np.array_equal(found[index], pipeline.enlarge(alone, upscaler, intensity=intensity))
+        if precision == "int8":  # a scale of its own would make another picture: the test can fail
+            own = [pipeline.enlarge(frames[index], upscaler) for index in range(5)]
+            assert not np.array_equal(found, own)
+
+
+def test_one_scale_is_that_of_all_frames_as_one_picture(
+    cine: np.ndarray, tmp_path: Path, int8: lightsr.Upscaler
+) -> None:
+    with files.opened(save(a_cine(cine), tmp_path / "a.dcm")) as frames:
+        assert pipeline.common_scale(frames, int8)[1] == lightsr.IntensityMap.of(cine.reshape(-1, cine.shape[2]))
+
+
+def test_frames_of_one_inverted_cine_are_mirrored_alike(
+    cine: np.ndarray, tmp_path: Path, int8: lightsr.Upscaler
+) -> None:
+    inverted = (int(cine.max()) + int(cine.min()) - cine).astype(np.uint8)
+    first = results(save(a_cine(cine), tmp_path / "a.dcm"), int8, tmp_path / "b.dcm").astype(int)
+    source = save(a_cine(inverted, PhotometricInterpretation="MONOCHROME1"), tmp_path / "c.dcm")
+    second = results(source, int8, tmp_path / "d.dcm").astype(int)
+    assert np.abs(int(cine.max()) + int(cine.min()) - second - first).max() <= 1
+
+
+def test_signed_bytes(picture: np.ndarray, tmp_path: Path, fp32: lightsr.Upscaler) -> None:
+    stored = (picture // 8 - 100).astype(np.int8)
+    found = results(save(a_dataset(stored), tmp_path / "a.dcm"), fp32, tmp_path / "b.dcm")
+    assert found.dtype == np.int8
+    assert np.array_equal(found, fp32(stored.astype(np.int16), value_range=(stored.min(), stored.max())))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from Linux's /proc")
+def test_the_memory_of_a_cine_is_that_of_a_frame(tmp_path: Path) -> None:
+    """60 frames, 30 MiB in and 120 MiB out, take what one takes (some 116 MiB with interpreter and model)."""
+    source, target = tmp_path / "a.dcm", tmp_path / "b.dcm"
+    frame = np.random.default_rng(0).integers(0, 4000, (512, 512)).astype(np.uint16)
+    dataset = a_cine(np.stack([frame] * 2))
+    content = save(dataset, source).read_bytes()
+    start = content.index(b"\xe0\x7f\x10\x00OW")
+    header = content[:start].replace(b"\x28\x00\x08\x00IS\x02\x002 ", b"\x28\x00\x08\x00IS\x02\x0060")
+    with source.open("wb") as file:
+        file.write(header + b"\xe0\x7f\x10\x00OW\0\0" + (60 * frame.nbytes).to_bytes(4, "little"))
+        for _ in range(60):
+            file.write(frame.tobytes())
+    script = (
+        "import sys, json; from pathlib import Path; import lightsr; from lightsr import pipeline\n"
+        "upscaler = lightsr.load('tiny', scale=2, threads=1)\n"
+        "outcome = pipeline.enlarge_file(Path(sys.argv[1]), Path(sys.argv[2]), upscaler)\n"
+        "print(json.dumps([outcome.message, outcome.frames, outcome.peak_mib]))\n"
+    )
+    command = [sys.executable, "-c", script, str(source), str(target)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    message, frames, peak_mib = json.loads(finished.stdout)
+    assert (message, frames) == ("", 60)
+    assert target.stat().st_size > 120 * 2**20
+    assert peak_mib < 128
+    assert set(tmp_path.iterdir()) == {source, target}
+
+
+def test_a_refused_frame_leaves_nothing(cine: np.ndarray, tmp_path: Path, fp32: lightsr.Upscaler) -> None:
+    """The last frame of a cine is found to be wrong after the first ones were written."""
+    frames = cine.astype(np.uint16)
+    frames[4, 0, 0] = 4096
+    path = save(a_cine(frames, BitsStored=12, HighBit=11), tmp_path / "a.dcm")
+    outcome = pipeline.enlarge_file(path, tmp_path / "b.dcm", fp32)
+    assert outcome.status == "failed"
+    assert "outside its 12 stored bits" in outcome.message
+    assert list(tmp_path.iterdir()) == [path]

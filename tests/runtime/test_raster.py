@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightsr import raster
 from lightsr.errors import ImageError
+from lightsr.image import Frames
 from PIL import Image
 
 
@@ -138,7 +139,7 @@ def test_the_size_of_pixels_is_kept_true(
     extra = chunk(b"pHYs", struct.pack(">IIB", *stated)) if stated else b""
     path.write_bytes(png_of(b"\0\1\2" * 2, size=(2, 2), extra=extra))
     with result.open("wb") as file:
-        raster.write(raster.read(path), np.zeros((4, 4), np.uint8), scale=2, producer=None, file=file)
+        raster.write(Frames.of(raster.read(path)), [np.zeros((4, 4), np.uint8)], scale=2, producer=None, file=file)
     expected = chunk(b"pHYs", struct.pack(">IIB", *written)) if written else b""
     assert result.read_bytes().count(b"pHYs") == (written is not None)
     assert expected in result.read_bytes()
@@ -161,7 +162,7 @@ def test_resolution_grows_and_texts_are_left_out(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(path, pnginfo=texts, dpi=(150, 150))
     image = raster.read(path)
     with result.open("wb") as file:
-        raster.write(image, np.zeros((8, 8), np.uint8), scale=2, producer=None, file=file)
+        raster.write(Frames.of(image), [np.zeros((8, 8), np.uint8)], scale=2, producer=None, file=file)
     with Image.open(result) as written:
         assert written.info["dpi"] == pytest.approx((300, 300), abs=0.1)
         assert "Patient" not in written.info

@@ -10,7 +10,7 @@ from lightsr.errors import ImageError
 from lightsr.resample import interpolate
 from lightsr.upscaler import IntensityMap
 
-DTYPES = ("uint8", "uint16", "int16", "float32")
+DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +176,16 @@ def test_intensity_maps_are_never_degenerate() -> None:
     single = np.zeros((40, 40), np.int16)
     single[3, 3] = 1000  # all that there is to see
     assert IntensityMap.of(single) == IntensityMap(0.0, 1000.0)
+
+
+@given(
+    levels=st.lists(st.integers(0, 9), min_size=2, max_size=30),
+    cut=st.integers(1, 29),
+)
+def test_one_map_for_several_pictures_is_that_of_all_their_pixels(levels: list[int], cut: int) -> None:
+    pixels = np.array([levels], np.int16)
+    cut = min(cut, pixels.size - 1)
+    assert IntensityMap.over([pixels[:, :cut], pixels[:, cut:]]) == IntensityMap.of(pixels)
 
 
 @pytest.mark.parametrize("value_range", [(10, 5), (300, 400)])

@@ -1,0 +1,168 @@
+"""The gate in front of pydicom: what a DICOM file claims about its own lengths is checked first.
+
+pydicom allocates what an element says about its length and inflates without bound. Nothing
+reaches it before this module, which needs the standard library alone, has found every such
+claim true. Clauses are of PS3.5 of the DICOM standard unless another part is named.
+"""
+
+import contextlib
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from lightsr import kinds
+from lightsr.elements import LONG_LENGTH_VRS, PixelElement, Walk
+from lightsr.errors import ImageError
+from lightsr.syntaxes import ALLOWED, DEFLATED, TRANSFER_SYNTAXES, TransferSyntax, name_of
+
+PREAMBLE_BYTES = 128
+"""Free bytes before the letters DICM (PS3.10, 7.1)."""
+
+MAX_META_BYTES = 65_536
+"""Longest file meta information that is searched for the transfer syntax."""
+
+MAX_FILE_BYTES = 8 * 2**30
+"""Length above which a file is refused."""
+
+MAX_INFLATED_BYTES = 512 * 2**20
+MAX_INFLATION = 64
+"""A deflated data set is opened up to the smaller of these: bytes, and times the file's length."""
+
+INFLATE_BYTES = 2**20
+"""How much of a deflated data set is opened at a time."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """An opened file that may be given to pydicom.
+
+    Parameters
+    ----------
+    path : Path
+    stream : binary file
+        The file, or, of a deflated one, the same data set as an explicit little-endian file.
+    syntax : TransferSyntax
+        As the file states it.
+    pixels : PixelElement or None
+    """
+
+    path: Path
+    stream: BinaryIO
+    syntax: TransferSyntax
+    pixels: PixelElement | None
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Contents]:
+    """Open a DICOM file if all that it says about lengths is true.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    Contents
+        Valid until the context ends.
+
+    Raises
+    ------
+    ImageError
+        Not a regular file, too long, no or two transfer syntaxes or one that is not in
+        `lightsr.syntaxes.TRANSFER_SYNTAXES`, elements that reach beyond the file, deep nesting, a data
+        set that inflates without measure.
+    """
+    if not path.is_file():
+        raise ImageError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
+    with path.open("rb") as file:
+        length = file.seek(0, 2)
+        if length > MAX_FILE_BYTES:
+            raise ImageError(f"{path}: {length // 2**30} GiB; at most {MAX_FILE_BYTES // 2**30} GiB are allowed")
+        uid, sop_class, start = _file_meta(file, path)
+        if uid not in TRANSFER_SYNTAXES:
+            raise ImageError(f"{path}: transfer syntax {name_of(uid)}; {ALLOWED}; decompress it first")
+        syntax = TRANSFER_SYNTAXES[uid]
+        stream: BinaryIO = file
+        if uid == DEFLATED:
+            stream, start = _inflated(file, start, length, path)
+            length = stream.seek(0, 2)
+        try:
+            pixels = Walk(stream, length, path, little=syntax.little).to_pixels(start, implicit=syntax.implicit)
+        except ImageError as error:  # contours of many megabytes are right where they belong
+            raise (kinds.refusal(sop_class, path) if sop_class not in ("", *kinds.SOP_CLASSES) else error) from None
+        stream.seek(0)
+        yield Contents(path, stream, syntax, pixels)
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether a file that begins with `head` (at least 132 bytes) is DICOM (PS3.10, 7.1)."""
+    return head[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == b"DICM"
+
+
+def _file_meta(file: BinaryIO, path: Path) -> tuple[str, str, int]:
+    """Transfer syntax and SOP class from the file meta information, and where the data set begins (PS3.10, 7.1)."""
+    file.seek(0)
+    content = file.read(PREAMBLE_BYTES + 4 + MAX_META_BYTES)
+    if not is_dicom(content):
+        raise ImageError(f"{path}: no DICOM file: the letters DICM are missing after its preamble")
+    position, found, sop_class = PREAMBLE_BYTES + 4, [], ""
+    while position + 8 <= len(content) and content[position : position + 2] == b"\x02\x00":
+        element, vr = content[position + 2 : position + 4], content[position + 4 : position + 6]
+        wide = vr in LONG_LENGTH_VRS
+        start = position + (12 if wide else 8)
+        length = int.from_bytes(content[start - (4 if wide else 2) : start], "little")
+        value = content[start : start + min(length, 64)].rstrip(b"\0 ").decode("ascii", "replace")
+        if element == b"\x10\x00":
+            found.append(value)
+        elif element == b"\x02\x00":
+            sop_class = value
+        position = start + length
+    if position > len(content):
+        raise ImageError(f"{path}: file meta information that is damaged or too long; nothing was read from it")
+    if len(found) > 1:  # readers differ in which one they believe
+        raise ImageError(f"{path}: DICOM with {len(found)} transfer syntaxes; exactly one is allowed")
+    if not found:
+        raise ImageError(f"{path}: DICOM without a transfer syntax in its file meta information; nothing was read")
+    return found[0], sop_class, position
+
+
+def _inflated(file: BinaryIO, start: int, length: int, path: Path) -> tuple[BinaryIO, int]:
+    """The file that a deflated one stands for (A.5), in memory, and where its data set begins.
+
+    Its length is counted first, and nothing kept meanwhile: a bomb costs time, not memory.
+    """
+    limit = min(MAX_INFLATED_BYTES, MAX_INFLATION * length)
+    needed = 0
+    for part in _inflate(file, start, path):
+        needed += len(part)
+        if needed > limit:
+            raise ImageError(
+                f"{path}: deflated, and more than {limit // 2**20} MiB when it is opened; at most {MAX_INFLATION} "
+                f"times the file and {MAX_INFLATED_BYTES // 2**20} MiB are allowed; decompress it first"
+            )
+    uid = b"1.2.840.10008.1.2.1\0"
+    meta = b"\x02\x00\x10\x00UI" + struct.pack("<H", len(uid)) + uid
+    head = bytes(PREAMBLE_BYTES) + b"DICM\x02\x00\x00\x00UL\x04\x00" + struct.pack("<I", len(meta)) + meta
+    stream = BytesIO()
+    stream.write(head)
+    for part in _inflate(file, start, path):
+        stream.write(part)
+    return stream, len(head)
+
+
+def _inflate(file: BinaryIO, start: int, path: Path) -> Iterator[bytes]:
+    """Parts of a deflated data set, each at most `INFLATE_BYTES`."""
+    file.seek(start)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        while not inflater.eof:
+            packed = inflater.unconsumed_tail or file.read(65_536)
+            if not packed:
+                raise ImageError(f"{path}: a deflated data set that ends early; nothing was read from it")
+            yield inflater.decompress(packed, INFLATE_BYTES)
+    except zlib.error as error:
+        raise ImageError(f"{path}: a damaged deflated data set; nothing was read from it") from error

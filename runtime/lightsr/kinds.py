@@ -1,0 +1,127 @@
+"""Which kinds of DICOM files are pictures to be made sharper, and which are refused by name."""
+
+from pathlib import Path
+from typing import Any
+
+from lightsr.errors import ImageError
+
+SOP_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.1": "CR",
+    "1.2.840.10008.5.1.4.1.1.1.1": "DX",
+    "1.2.840.10008.5.1.4.1.1.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.4": "MR",
+    "1.2.840.10008.5.1.4.1.1.3": "US",
+    "1.2.840.10008.5.1.4.1.1.3.1": "US",
+    "1.2.840.10008.5.1.4.1.1.6": "US",
+    "1.2.840.10008.5.1.4.1.1.6.1": "US",
+    "1.2.840.10008.5.1.4.1.1.7": "SC",
+    "1.2.840.10008.5.1.4.1.1.7.2": "SC",
+    "1.2.840.10008.5.1.4.1.1.7.3": "SC",
+    "1.2.840.10008.5.1.4.1.1.7.4": "SC",
+    "1.2.840.10008.5.1.4.1.1.12.1": "XA",
+}
+"""Image storage classes that are understood (PS3.4, B.5), and what they are called."""
+
+CINE_KINDS = frozenset({"SC", "US", "XA"})
+"""Kinds that may have several frames; those of the others would all claim one position in the patient."""
+
+REFUSED_IMAGE_TYPES = {
+    "CT": {
+        "LOCALIZER": "a localizer",
+        "MAT_SPECIFIC": "a multi-energy map",
+        "MAT_REMOVED": "a multi-energy map",
+        "MAT_FRACTIONAL": "a multi-energy map",
+        "MAT_VALUE_BASED": "a multi-energy map",
+        "EFF_ATOMIC_NUM": "a multi-energy map",
+        "ELECTRON_DENSITY": "a multi-energy map",
+    },
+    "MR": dict.fromkeys(
+        (
+            *(
+                "R",
+                "REAL",
+                "I",
+                "IMAGINARY",
+                "P",
+                "PHASE",
+                "PHASE MAP",
+                "PHASE_MAP",
+                "VELOCITY",
+                "VELOCITY MAP",
+                "VELOCITY_MAP",
+            ),
+            *("T1 MAP", "T1_MAP", "T2 MAP", "T2_MAP", "T2_STAR_MAP", "R2_MAP", "R2_STAR_MAP", "B0 MAP"),
+            *("DIFFUSION MAP", "DIFFUSION_MAP", "ADC", "ADC_MAP", "FA", "FA_MAP"),
+        ),
+        "a phase, complex or quantitative map",
+    ),
+}
+"""Image Type values whose pixels are no picture to be made sharper (PS3.3 C.8.2.1.1.1, C.8.3.1.1.1)."""
+
+FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+"""Attributes of frames in the enhanced kinds; multi-frame secondary capture may have them too (PS3.3 C.7.6.16)."""
+
+OWN_MODEL_NAME = "lightsr"
+"""Manufacturer's Model Name by which our own results are recognised."""
+
+
+def check(header: Any, path: Path) -> str:
+    """Refuse what is no picture of the kinds that are understood.
+
+    Parameters
+    ----------
+    header : pydicom.Dataset
+    path : Path
+        For messages.
+
+    Returns
+    -------
+    str
+        Name of the kind, a value of `SOP_CLASSES`.
+
+    Raises
+    ------
+    ImageError
+    """
+    uid = str(header.get("SOPClassUID", ""))
+    if uid not in SOP_CLASSES:
+        raise refusal(uid, path)
+    kind = SOP_CLASSES[uid]
+    if kind not in CINE_KINDS and header.get("NumberOfFrames") not in (None, "", 1):
+        raise ImageError(f"{path}: a {kind} image of several frames; one frame is allowed")
+    types = [str(value).upper() for value in _values(header, "ImageType")]
+    for value in types:
+        if value in REFUSED_IMAGE_TYPES.get(kind, {}):
+            what = REFUSED_IMAGE_TYPES[kind][value]
+            raise ImageError(f"{path}: a {kind} image of type {value}, {what}; ordinary images are allowed")
+    if str(header.get("PresentationIntentType", "")).upper() == "FOR PROCESSING":
+        raise ImageError(f"{path}: an image for processing; FOR PRESENTATION is allowed")
+    if header.get("ModalityLUTSequence"):
+        raise ImageError(f"{path}: has a Modality LUT; a rescale slope and intercept are allowed")
+    if kind == "XA" and header.get("MaskSubtractionSequence"):  # C.7.6.10: shown as a difference of frames
+        raise ImageError(f"{path}: a subtraction angiogram; one without mask subtraction is allowed")
+    if any(header.get(name) for name in FUNCTIONAL_GROUPS):
+        raise ImageError(
+            f"{path}: has functional groups, whose geometry would stay that of the source; refused for now"
+        )
+    equipment = [header, *(header.get("ContributingEquipmentSequence") or [])]
+    if any(str(item.get("ManufacturerModelName", "")) == OWN_MODEL_NAME for item in equipment):
+        raise ImageError(f"{path}: is a result of lightsr already; enlarge the original")
+    return kind
+
+
+def refusal(uid: str, path: Path) -> ImageError:
+    """What is said of a file of the SOP class `uid`, which is none of `SOP_CLASSES`."""
+    from pydicom.uid import UID  # a table of names; nothing of the file is parsed
+
+    name = UID(uid).name if uid else ""
+    found = f"'{name}'" if name and name != uid else "an unknown SOP class"
+    allowed = ", ".join(dict.fromkeys(SOP_CLASSES.values()))
+    return ImageError(f"{path}: {found}; {allowed} images (not the enhanced ones) are allowed")
+
+
+def _values(dataset: Any, name: str) -> list[Any]:
+    value = dataset.get(name)
+    if value is None or value == "":
+        return []
+    return [value] if isinstance(value, str) else list(value)

@@ -1,0 +1,87 @@
+"""Transfer syntaxes of DICOM that can be read (PS3.5, annex A), and what decodes them."""
+
+import importlib.util
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TransferSyntax:
+    """How a data set and its pixels are encoded.
+
+    Parameters
+    ----------
+    uid, name : str
+    implicit, little : bool
+        Value representations left out; byte order.
+    codec : str
+        What the pixels are compressed with, a key of `DECODERS`, or "".
+    lossy : str
+        Defined term of Lossy Image Compression Method (PS3.3 C.7.6.1.1.5.1), where values may be lost.
+    """
+
+    uid: str
+    name: str
+    implicit: bool = False
+    little: bool = True
+    codec: str = ""
+    lossy: str = ""
+
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+JPEG_2000_LOSSY = "1.2.840.10008.1.2.4.91"
+
+_JPEG = "1.2.840.10008.1.2.4."
+
+TRANSFER_SYNTAXES = {
+    syntax.uid: syntax
+    for syntax in (
+        TransferSyntax("1.2.840.10008.1.2", "Implicit VR Little Endian", implicit=True),
+        TransferSyntax("1.2.840.10008.1.2.1", "Explicit VR Little Endian"),
+        TransferSyntax("1.2.840.10008.1.2.2", "Explicit VR Big Endian", little=False),
+        TransferSyntax(DEFLATED, "Deflated Explicit VR Little Endian"),
+        TransferSyntax("1.2.840.10008.1.2.5", "RLE Lossless", codec="RLE"),
+        TransferSyntax(f"{_JPEG}50", "JPEG Baseline", codec="JPEG", lossy="ISO_10918_1"),
+        TransferSyntax(f"{_JPEG}51", "JPEG Extended", codec="JPEG", lossy="ISO_10918_1"),
+        TransferSyntax(f"{_JPEG}57", "JPEG Lossless", codec="JPEG lossless"),
+        TransferSyntax(f"{_JPEG}70", "JPEG Lossless, First-Order Prediction", codec="JPEG lossless"),
+        TransferSyntax(f"{_JPEG}80", "JPEG-LS Lossless", codec="JPEG-LS"),
+        TransferSyntax(f"{_JPEG}81", "JPEG-LS Near-Lossless", codec="JPEG-LS", lossy="ISO_14495_1"),
+        TransferSyntax(f"{_JPEG}90", "JPEG 2000 Lossless", codec="J2K"),
+        TransferSyntax(f"{_JPEG}91", "JPEG 2000", codec="J2K", lossy="ISO_15444_1"),
+        TransferSyntax(f"{_JPEG}201", "HTJ2K Lossless", codec="HTJ2K"),
+        TransferSyntax(f"{_JPEG}202", "HTJ2K Lossless RPCL", codec="HTJ2K"),
+        TransferSyntax(f"{_JPEG}203", "HTJ2K", codec="HTJ2K", lossy="ISO_15444_15"),
+    )
+}
+"""Transfer syntaxes that can be read."""
+
+ALLOWED = "uncompressed, deflated, RLE, JPEG, JPEG-LS, JPEG 2000 and HTJ2K are allowed"
+
+DECODERS = {
+    "RLE": ("", ""),
+    "JPEG": ("PIL", "pillow"),
+    "J2K": ("PIL", "pillow"),
+    "JPEG-LS": ("jpeg_ls", "'lightsr[dicom]'"),
+    "HTJ2K": ("openjpeg", "'lightsr[dicom]'"),
+    "JPEG lossless": ("gdcm", "python-gdcm"),
+}
+"""For each codec the one package that decodes it, and what pip installs it by; RLE needs none.
+
+One each, so that a result does not depend on what else is installed. Pillow decodes JPEG
+2000 because its OpenJPEG is newer than that of pylibjpeg-openjpeg, which alone has HTJ2K.
+"""
+
+
+def missing_decoder(syntax: TransferSyntax) -> str:
+    """What pip would have to install for `syntax`, or ""."""
+    module, installed_by = DECODERS.get(syntax.codec, ("", ""))
+    return installed_by if module and importlib.util.find_spec(module) is None else ""
+
+
+def name_of(uid: str) -> str:
+    """What the standard calls a transfer syntax, be it in the table or not."""
+    from pydicom.uid import UID  # a table of names; nothing of the file is parsed
+
+    known = UID(uid)
+    return str(known.name) if known.name != uid and known.is_transfer_syntax else "that is not known"
