@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lightsr import regions
 from lightsr.errors import ImageError
 
 SPACINGS = (
@@ -117,14 +118,10 @@ def _edge(value: int, scale: int, *, far: bool) -> int:
 
 def _enlarge_region(region: Any, scale: int, rows: int, columns: int) -> None:
     """One ultrasound region (C.8.5.5): 0-based corners, both included; deltas keep their sign."""
-    corners = ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", "RegionLocationMaxY1")
-    if any(region.get(name) is None for name in corners):
-        raise ImageError("has an ultrasound region without its corners; four corners are needed")
-    left, top, right, bottom = (int(region.get(name)) for name in corners)
-    region.RegionLocationMinX0, region.RegionLocationMinY0 = scale * left, scale * top
-    # Some scanners write the count for the last column; C.8.5.5.1.14 wants an offset.
-    region.RegionLocationMaxX1 = min(scale * (right + 1), columns) - 1
-    region.RegionLocationMaxY1 = min(scale * (bottom + 1), rows) - 1
+    found = regions.located(region, (rows // scale, columns // scale))
+    region.RegionLocationMinX0, region.RegionLocationMinY0 = scale * found.left, scale * found.top
+    region.RegionLocationMaxX1 = scale * (found.left + found.columns) - 1
+    region.RegionLocationMaxY1 = scale * (found.top + found.rows) - 1
     for name in ("PhysicalDeltaX", "PhysicalDeltaY"):
         if region.get(name) is not None:
             setattr(region, name, float(region.get(name)) / scale)

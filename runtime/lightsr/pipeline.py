@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lightsr
-from lightsr import derive, files, folders
+from lightsr import derive, files, folders, regions
 from lightsr.errors import ImageError, LightsrError, OutputError
 from lightsr.image import LUMA, Frames, Image
 from lightsr.memory import peak_mib
@@ -60,7 +60,10 @@ def enlarge(image: Image, upscaler: Upscaler, *, intensity: IntensityMap | None 
 
     Grey goes through the network as it is stored, MONOCHROME1 inverted, as the network
     was trained on; padding keeps its value and its place. Of colour the network enlarges
-    the luminance, and bicubic interpolation the two colour differences.
+    the luminance, and bicubic interpolation the two colour differences. What lies outside
+    the regions of an image that has some is interpolated alone: the network is trained on
+    patients, not on burned-in text and scale bars. It sees the whole picture all the same,
+    so that no region has an edge of its own making.
 
     Parameters
     ----------
@@ -97,9 +100,24 @@ def enlarge(image: Image, upscaler: Upscaler, *, intensity: IntensityMap | None 
         enlarged: NDArray[Any] = np.rint(result).astype(pixels.dtype)
     else:
         enlarged = upscaler(pixels, value_range=(low, high), intensity=intensity)
+    _interpolate_outside(enlarged, pixels, image, scale)
     if image.padding_range is not None:
         _restore_padding(enlarged, image, image.padding_range, scale)
     return enlarged
+
+
+def _interpolate_outside(enlarged: NDArray[Any], pixels: NDArray[Any], image: Image, scale: int) -> None:
+    """Put bicubic interpolation of `pixels` wherever no region of the image is (PS3.3 C.8.5.5)."""
+    if not image.regions:
+        return
+    plain = regions.outside(image.regions, image.size, scale)
+    if not plain.any():
+        return
+    low, high = image.value_range
+    planes = [np.index_exp[..., channel] for channel in range(3)] if pixels.ndim == 3 else [np.index_exp[...]]
+    for plane in planes:
+        interpolated = np.clip(np.rint(interpolate(pixels[plane], scale)), low, high)
+        enlarged[plane][plain] = interpolated[plain]
 
 
 def _restore_padding(enlarged: NDArray[Any], image: Image, reserved: tuple[int, int], scale: int) -> None:
@@ -122,6 +140,7 @@ def _enlarge_colour(image: Image, upscaler: Upscaler, intensity: IntensityMap | 
         # A grey pixel has no difference, so that it stays grey to the last bit.
         difference = interpolate(colour[..., channel] - luminance, scale)
         result[..., channel] = np.clip(np.rint(sharp + difference), low, high)
+    _interpolate_outside(result, image.pixels, image, scale)
     return result
 
 
