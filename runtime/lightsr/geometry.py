@@ -119,9 +119,11 @@ def _edge(value: int, scale: int, *, far: bool) -> int:
 def _enlarge_region(region: Any, scale: int, rows: int, columns: int) -> None:
     """One ultrasound region (C.8.5.5): 0-based corners, both included; deltas keep their sign."""
     found = regions.located(region, (rows // scale, columns // scale))
-    region.RegionLocationMinX0, region.RegionLocationMinY0 = scale * found.left, scale * found.top
-    region.RegionLocationMaxX1 = scale * (found.left + found.columns) - 1
-    region.RegionLocationMaxY1 = scale * (found.top + found.rows) - 1
+    left, top, right, bottom = (int(region.get(name)) for name in regions.CORNERS)
+    if found is not None:  # else it stays outside
+        right, bottom = found.left + found.columns - 1, found.top + found.rows - 1
+    region.RegionLocationMinX0, region.RegionLocationMinY0 = scale * left, scale * top
+    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = scale * (right + 1) - 1, scale * (bottom + 1) - 1
     for name in ("PhysicalDeltaX", "PhysicalDeltaY"):
         if region.get(name) is not None:
             setattr(region, name, float(region.get(name)) / scale)

@@ -50,16 +50,25 @@ def of(header: Any, size: tuple[int, int]) -> tuple[Region, ...]:
     Raises
     ------
     ImageError
-        As `located`; the caller knows the file.
+        As `located`, or none of those that are stated lies inside the picture; the caller
+        knows the file.
     """
-    return tuple(located(item, size) for item in header.get("SequenceOfUltrasoundRegions") or [])
+    items = header.get("SequenceOfUltrasoundRegions") or []
+    found = [located(item, size) for item in items]
+    inside = tuple(region for region in found if region is not None)
+    if found and not inside:
+        raise ImageError(
+            f"none of its {len(found)} ultrasound regions lies inside the picture of {size[1]}x{size[0]}; at least one "
+            "must; mend or remove them first"
+        )
+    return inside
 
 
-def located(item: Any, size: tuple[int, int]) -> Region:
+def located(item: Any, size: tuple[int, int]) -> Region | None:
     """One item of Sequence of Ultrasound Regions, cut at the picture's last row and column.
 
-    Some scanners write the count of columns for the last one; a region may therefore end
-    behind the picture. It may not begin there.
+    Some scanners write the count of columns for the last one, and cropped pictures still
+    state the regions of the whole screen.
 
     Parameters
     ----------
@@ -69,24 +78,27 @@ def located(item: Any, size: tuple[int, int]) -> Region:
 
     Returns
     -------
-    Region
+    Region or None
+        None where nothing of it lies inside the picture.
 
     Raises
     ------
     ImageError
-        A corner is missing or negative, the corners are in the wrong order, or nothing
-        of the region lies inside the picture; the caller knows the file.
+        A corner is missing or negative, or they are in the wrong order; the caller knows
+        the file.
     """
     corners = [item.get(name) for name in CORNERS]
     if not all(isinstance(corner, int) for corner in corners):
         raise ImageError("has an ultrasound region without its corners; four whole numbers are needed; mend it first")
     left, top, right, bottom = corners
     rows, columns = size
-    if not (0 <= left <= right and 0 <= top <= bottom and left < columns and top < rows):
+    if not (0 <= left <= right and 0 <= top <= bottom):
         raise ImageError(
-            f"has an ultrasound region from column {left} to {right} and row {top} to {bottom} of a picture of "
-            f"{columns}x{rows}; one that begins inside it and ends no earlier is allowed; mend it first"
+            f"has an ultrasound region from column {left} to {right} and row {top} to {bottom}; the first from 0 on, "
+            "the last no less is allowed; mend it first"
         )
+    if left >= columns or top >= rows:
+        return None
     return Region(top, left, min(bottom, rows - 1) - top + 1, min(right, columns - 1) - left + 1)
 
 

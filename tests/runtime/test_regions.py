@@ -1,10 +1,11 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lightsr import geometry, regions
+from lightsr import files, geometry, regions
 from lightsr.errors import ImageError
 from lightsr.regions import Region
 from pydicom.dataset import Dataset
@@ -34,16 +35,36 @@ def test_a_region_ends_with_its_picture() -> None:
 
 
 @pytest.mark.parametrize(
-    "corners", [(40, 0, 39, 9), (0, 10, 9, 9), (80, 0, 90, 9), (0, 60, 9, 70), (-1, 0, 9, 9), (0, -1, 9, 9)]
+    "corners", [(40, 0, 39, 9), (0, 10, 9, 9), (90, 0, 85, 9), (-1, 0, 9, 9), (0, -1, 9, 9), (-9, 0, -5, 9)]
 )
 def test_corners_that_cannot_be_are_refused(corners: tuple[int, int, int, int]) -> None:
     item = a_region(*corners)
-    with pytest.raises(ImageError, match=f"from column {corners[0]} to {corners[2]} .* of a picture of 80x60"):
+    with pytest.raises(ImageError, match=f"from column {corners[0]} to {corners[2]} and row"):
         regions.located(item, SIZE)
     dataset = stated(item)
     dataset.Rows, dataset.Columns = 120, 160
     with pytest.raises(ImageError):
         geometry.enlarge(dataset, 2)
+
+
+@pytest.mark.parametrize("corners", [(80, 0, 90, 9), (0, 60, 9, 70)])
+def test_a_region_outside_the_picture_stays_there(corners: tuple[int, int, int, int]) -> None:
+    """As the strip of an ECG that was cropped away; if all are, it is another picture that they are about."""
+    dataset = stated(a_region(*corners), a_region(0, 0, 9, 9))
+    assert regions.of(dataset, SIZE) == (Region(0, 0, 10, 10),)
+    with pytest.raises(ImageError, match="none of its 1 ultrasound regions lies inside the picture of 80x60"):
+        regions.of(stated(a_region(*corners)), SIZE)
+    dataset.Rows, dataset.Columns = 120, 160
+    geometry.enlarge(dataset, 2)
+    assert regions.of(dataset, (120, 160)) == (Region(0, 0, 20, 20),)
+    first = [dataset.SequenceOfUltrasoundRegions[0][name].value for name in regions.CORNERS]
+    assert first == [2 * corners[0], 2 * corners[1], 2 * corners[2] + 1, 2 * corners[3] + 1]
+
+
+def test_a_real_file_with_a_region_that_was_cropped_away(samples: Path) -> None:
+    image = files.read(samples / "examples_palette.dcm")
+    assert image.size == (350, 800)
+    assert image.regions == (Region(60, 120, 290, 680),)
 
 
 @pytest.mark.parametrize("value", [None, [1, 2], 3.5, "SECRET"])
