@@ -15,6 +15,7 @@ from lightsr import derive, files, folders, regions
 from lightsr.errors import ImageError, LightsrError, OutputError
 from lightsr.image import LUMA, Frames, Image
 from lightsr.memory import peak_mib
+from lightsr.options import DEFAULTS, DicomOptions
 from lightsr.resample import interpolate
 from lightsr.upscaler import IntensityMap, Upscaler
 
@@ -213,16 +214,23 @@ def common_scale(frames: Frames, upscaler: Upscaler) -> tuple[tuple[int, int], I
 
 
 def enlarge_file(
-    source: Path, target: Path, upscaler: Upscaler, *, overwrite: bool = False, skip_existing: bool = False
+    source: Path,
+    target: Path,
+    upscaler: Upscaler,
+    *,
+    overwrite: bool = False,
+    skip_existing: bool = False,
+    options: DicomOptions = DEFAULTS,
 ) -> Outcome:
     """Enlarge one file into another of the same format, which appears whole or not at all.
 
-    Problems with this file come back in the `Outcome`; nothing is then written.
+    `options` are those of a DICOM result; PNG has none. Problems with this file come back in
+    the `Outcome`; nothing is then written.
     """
     try:
         if skip_existing and target.is_file():
             return Outcome(source, target, "exists")
-        return _enlarge_file(source, target, upscaler, overwrite)
+        return _enlarge_file(source, target, upscaler, overwrite, options)
     except LightsrError as error:
         message = str(error)
     except OSError as error:
@@ -232,7 +240,7 @@ def enlarge_file(
     return Outcome(source, target, "failed", message=message)
 
 
-def _enlarge_file(source: Path, target: Path, upscaler: Upscaler, overwrite: bool) -> Outcome:
+def _enlarge_file(source: Path, target: Path, upscaler: Upscaler, overwrite: bool, options: DicomOptions) -> Outcome:
     kind = files.detect(source)
     if kind.write is None:
         raise ImageError(f"{source}: a {kind.name}, which would lose again what is gained; convert it to PNG first")
@@ -260,5 +268,5 @@ def _enlarge_file(source: Path, target: Path, upscaler: Upscaler, overwrite: boo
         folders.make(target.parent.absolute(), source.parent.absolute())
         permissions = source.stat().st_mode & 0o666 | 0o200
         with files.new_file(target, overwrite=overwrite, permissions=permissions) as file:
-            kind.write(frames, timed(frames), scale=upscaler.scale, producer=producer, file=file)
+            kind.write(frames, timed(frames), scale=upscaler.scale, producer=producer, options=options, file=file)
         return Outcome(source, target, "done", frames.size, size_out, sum(spent), peak_mib(), frames=frames.count)
