@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lightsr import regions
+from lightsr import overlays, regions
 from lightsr.errors import ImageError
 
 SPACINGS = (
@@ -49,11 +49,13 @@ REGION_DISPLACEMENTS = (
 )
 """Displacements from an ultrasound region's reference pixel, in pixels (C.8.5.5.1.17 ff.)."""
 
+OVERLAY_REFERENCES = ("ShutterOverlayGroup", "ActiveImageAreaOverlayGroup")
+"""Attributes that name the group of an overlay plane (C.7.6.15, C.8.5.5), and go with it."""
+
 REMOVED = (
     *("IconImageSequence", "SmallestImagePixelValue", "LargestImagePixelValue"),
     *("SmallestPixelValueInSeries", "LargestPixelValueInSeries", "HistogramSequence"),
-    *("MaskSubtractionSequence", "MaskSubPixelShift", "ShutterOverlayGroup"),
-    *("PixelIntensityRelationshipLUTSequence", "ActiveImageAreaOverlayGroup"),
+    *("MaskSubtractionSequence", "MaskSubPixelShift", "PixelIntensityRelationshipLUTSequence"),
     *("ExposedArea", "LocalizingCursorPosition", "CalculatedTargetPosition"),
     *("PixelDataProviderURL", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
     *("GraphicAnnotationSequence", "DisplayedAreaSelectionSequence"),
@@ -92,7 +94,13 @@ def enlarge(dataset: Any, scale: int) -> None:
     for name in REMOVED:
         if name in dataset:
             delattr(dataset, name)
-    _remove_overlays(dataset)
+    for tag in [tag for tag in dataset.keys() if 0x5000 <= tag.group <= 0x501E]:  # noqa: SIM118 (curves: PS3.3-2004, C.10.2)
+        del dataset[tag]
+    overlays.enlarge(dataset, scale)
+    for item in (dataset, *(dataset.get("SequenceOfUltrasoundRegions") or [])):
+        for name in OVERLAY_REFERENCES:
+            if name in item and (int(item.get(name) or 0) << 16 | overlays.DATA) not in dataset:
+                delattr(item, name)
 
 
 def _move_position(dataset: Any, scale: int) -> None:
@@ -134,12 +142,6 @@ def _enlarge_region(region: Any, scale: int, rows: int, columns: int) -> None:
         for spelling in (name, f"{name}Retired"):
             if region.get(spelling) is not None:
                 setattr(region, spelling, scale * int(region.get(spelling)))
-
-
-def _remove_overlays(dataset: Any) -> None:
-    """Overlay planes (C.9.2) and curves are drawings in source pixels."""
-    for tag in [tag for tag in dataset.keys() if 0x5000 <= tag.group <= 0x501E or 0x6000 <= tag.group <= 0x60FF]:  # noqa: SIM118
-        del dataset[tag]
 
 
 def _floats(dataset: Any, name: str, count: int) -> list[float] | None:
