@@ -1,5 +1,6 @@
 """A picture's whole path: file, `Image`, `Upscaler`, file."""
 
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -21,6 +22,12 @@ from lightsr.upscaler import IntensityMap, Upscaler
 
 MAX_OUTPUT_SIDE_PX = 65_535
 """Largest side of a result: DICOM's Rows and Columns are 16 bits wide (PS3.3 C.7.6.3)."""
+
+BAND_PX = 32
+"""Rows that are interpolated at once outside an image's regions; it changes memory, not a bit of the result."""
+
+BICUBIC_REACH_PX = 2
+"""Rows on either side that bicubic interpolation looks at."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +119,16 @@ def _interpolate_outside(enlarged: NDArray[Any], pixels: NDArray[Any], image: Im
     if not image.regions:
         return
     plain = regions.outside(image.regions, image.size, scale)
-    if not plain.any():
-        return
     low, high = image.value_range
+    rows = image.size[0]
     planes = [np.index_exp[..., channel] for channel in range(3)] if pixels.ndim == 3 else [np.index_exp[...]]
-    for plane in planes:
-        interpolated = np.clip(np.rint(interpolate(pixels[plane], scale)), low, high)
-        enlarged[plane][plain] = interpolated[plain]
+    for plane, top in itertools.product(planes, range(0, rows, BAND_PX)):
+        bottom, first = min(top + BAND_PX, rows), max(top - BICUBIC_REACH_PX, 0)
+        chosen = plain[scale * top : scale * bottom]
+        if chosen.any():
+            wider = interpolate(pixels[plane][first : bottom + BICUBIC_REACH_PX], scale)
+            band = wider[scale * (top - first) : scale * (bottom - first)][chosen]
+            enlarged[plane][scale * top : scale * bottom][chosen] = np.clip(np.rint(band), low, high)
 
 
 def _restore_padding(enlarged: NDArray[Any], image: Image, reserved: tuple[int, int], scale: int) -> None:
