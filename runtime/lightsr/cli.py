@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightsr import __version__
 from lightsr.errors import LightsrError
+from lightsr.options import DicomOptions
 
 if TYPE_CHECKING:
     from lightsr.pipeline import Outcome
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     existing = p.add_mutually_exclusive_group()
     existing.add_argument("--skip-existing", action="store_true", help="leave results that are there already")
     existing.add_argument("--force", action="store_true", help="overwrite results that are there already")
+    _add_dicom_options(p)
     p.add_argument("--json", action="store_true", help="results as JSON lines on standard output")
     other = p.add_argument_group("instead of IN and OUT")
     other.add_argument("--demo", type=Path, metavar="DIR", help="enlarge sample images that come with pydicom")
@@ -53,6 +55,28 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--debug", action="store_true", help="show tracebacks")
     p.add_argument("--version", action="version", version=f"lightsr-infer {__version__}")
     return p
+
+
+def _add_dicom_options(p: argparse.ArgumentParser) -> None:
+    group = p.add_argument_group("DICOM results")
+    group.add_argument(
+        "--series-offset", type=_series_offset, metavar="N", help="added to the series number (default 1000)"
+    )
+    group.add_argument(
+        "--suffix", type=_suffix, metavar="TEXT", help="ends the series description (default ' [AI-SR x2]' by scale)"
+    )
+    group.add_argument(
+        "--equipment",
+        choices=("lightsr", "keep"),
+        help="whom the result names as its equipment: lightsr (default), or still the scanner",
+    )
+    group.add_argument(
+        "--as-sc",
+        action="store_const",
+        const=True,
+        dest="as_capture",
+        help="write secondary captures: no position, no ultrasound regions, no acquisition parameters",
+    )
 
 
 def positive(text: str, least: int = 1) -> int:
@@ -66,6 +90,25 @@ def _tile(text: str) -> int:
     return positive(text, 16)
 
 
+def _series_offset(text: str) -> int:
+    offset = positive(text, 0)
+    _options(series_offset=offset)
+    return offset
+
+
+def _suffix(text: str) -> str:
+    _options(suffix=text)
+    return text
+
+
+def _options(**chosen: Any) -> DicomOptions:
+    """What was chosen, checked where the meaning of each is known."""
+    try:
+        return DicomOptions(**chosen)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run `lightsr-infer`; returns the exit status."""
     p = parser()
@@ -75,6 +118,10 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--demo, --list-models, --info and --self-test exclude each other")
     if any(modes) and arguments.input is not None:
         p.error("IN and OUT do not go with --demo, --list-models, --info or --self-test")
+    options = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(DicomOptions)}
+    chosen = {name: value for name, value in options.items() if value is not None}
+    if any(modes) and chosen:
+        p.error("options of DICOM results go with IN and OUT only")
     if arguments.demo is not None and (arguments.model or arguments.scale or arguments.precision):
         p.error("--demo shows the default model in every precision; --model, --scale, --precision do not go with it")
     if not any(modes) and arguments.output is None:
@@ -89,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
             return _info(arguments)
         if arguments.self_test is not None:
             return _self_test(arguments)
-        return _infer(arguments)
+        return _infer(arguments, _options(**chosen))
     except LightsrError as error:
         if arguments.debug:
             raise
@@ -153,7 +200,7 @@ def _upscaler(arguments: argparse.Namespace) -> "Upscaler":
     )
 
 
-def _infer(arguments: argparse.Namespace) -> int:
+def _infer(arguments: argparse.Namespace, options: DicomOptions) -> int:
     from lightsr.folders import mirrored
     from lightsr.pipeline import Outcome, enlarge_file
 
@@ -177,7 +224,7 @@ def _infer(arguments: argparse.Namespace) -> int:
                 outcome = Outcome(job.source, job.target, "failed", message=job.problem)
             else:
                 how = {"overwrite": arguments.force, "skip_existing": arguments.skip_existing}
-                outcome = enlarge_file(job.source, job.target, upscaler, **how)
+                outcome = enlarge_file(job.source, job.target, upscaler, **how, options=options)
         except Exception as error:
             if arguments.debug:
                 raise

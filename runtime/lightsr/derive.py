@@ -18,10 +18,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsr import geometry, provenance
+from lightsr import capture, geometry, provenance
 from lightsr.dicom import silenced
 from lightsr.errors import ImageError, LightsrError
 from lightsr.image import Frames
+from lightsr.options import DEFAULTS, DicomOptions
 from lightsr.provenance import UID_NAMESPACE, texts, uid_of
 from lightsr.provenance import Producer as Producer
 
@@ -31,9 +32,6 @@ OUTPUT_VERSION = 1
 IMPLEMENTATION_CLASS_UID = f"2.25.{uuid.uuid5(UID_NAMESPACE, 'implementation').int}"
 
 IMPLEMENTATION_VERSION = "LIGHTSR"
-
-SERIES_NUMBER_OFFSET = 1000
-"""Added to Series Number, so that the derived series stands beside its source."""
 
 MAX_DESCRIPTION = 64
 """Characters of Series Description (LO; PS3.5, 6.2)."""
@@ -71,7 +69,15 @@ IN_MEMORY_BYTES = 4 * 2**20
 """Enlarged pixels that wait for their header in memory; more wait in a file without a name."""
 
 
-def write(frames: Frames, enlarged: Iterable[NDArray[Any]], *, scale: int, producer: Producer, file: BinaryIO) -> None:
+def write(
+    frames: Frames,
+    enlarged: Iterable[NDArray[Any]],
+    *,
+    scale: int,
+    producer: Producer,
+    options: DicomOptions = DEFAULTS,
+    file: BinaryIO,
+) -> None:
     """Write enlarged frames as DICOM.
 
     Each frame goes to a temporary file as it comes, since the header in front of them
@@ -85,6 +91,7 @@ def write(frames: Frames, enlarged: Iterable[NDArray[Any]], *, scale: int, produ
         Enlarged stored values of every frame, in turn; one at a time is needed.
     scale : int
     producer : Producer
+    options : DicomOptions
     file : binary file
 
     Raises
@@ -95,7 +102,7 @@ def write(frames: Frames, enlarged: Iterable[NDArray[Any]], *, scale: int, produ
     """
     with silenced():
         try:
-            dataset = derived(frames, scale=scale, producer=producer)
+            dataset = derived(frames, scale=scale, producer=producer, options=options)
         except LightsrError:
             raise
         except Exception as error:  # pydicom decodes an element only now, and its texts quote values
@@ -117,7 +124,9 @@ def write(frames: Frames, enlarged: Iterable[NDArray[Any]], *, scale: int, produ
             waiting.write(part)
         if waiting.tell() != length:
             raise ValueError(f"{waiting.tell()} bytes of enlarged pixels; the header says {length}")
-        _set_instance(dataset, frames.header, content.hexdigest(), scale, producer)
+        made_by = _made_by(scale, producer, options)
+        dataset.SOPInstanceUID = uid_of(str(frames.header.SOPInstanceUID), *made_by, content.hexdigest())
+        _set_file_meta(dataset)
         with silenced():
             dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=True)
         waiting.seek(0)
@@ -131,7 +140,7 @@ def _append_pixels(content: Any, length: int, vr: bytes, file: BinaryIO) -> None
     file.write(b"\0" * (length % 2))
 
 
-def derived(frames: Frames, *, scale: int, producer: Producer) -> Any:
+def derived(frames: Frames, *, scale: int, producer: Producer, options: DicomOptions = DEFAULTS) -> Any:
     """Data set of an enlarged file, without pixels and without its own instance UID; see `write`."""
     source, path = frames.header, frames.source
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
@@ -151,9 +160,14 @@ def derived(frames: Frames, *, scale: int, producer: Producer) -> Any:
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
     _check_frame_times(dataset, source, path)
-    _set_series(dataset, source, scale, producer)
-    provenance.state(dataset, frames, scale=scale, producer=producer)
+    _set_series(dataset, source, scale, producer, options)
+    provenance.state(dataset, frames, scale=scale, producer=producer, equipment=options.equipment)
     _set_pixel_description(dataset, frames)
+    if options.as_capture:
+        try:
+            capture.convert(dataset, frames.count)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
     return dataset
 
 
@@ -225,24 +239,25 @@ def _check_texts(dataset: Any, path: Path, inherited: Any = None) -> None:
                     )
 
 
-def _set_instance(dataset: Any, source: Any, content: str, scale: int, producer: Producer) -> None:
-    """New instance, by the digest of its pixels: the same work done again is the same instance (C.12.4.1.1)."""
-    made_by = (producer.sha256, str(scale), str(OUTPUT_VERSION))
-    dataset.SOPInstanceUID = uid_of(str(source.SOPInstanceUID), *made_by, content)
-    _set_file_meta(dataset)
+def _made_by(scale: int, producer: Producer, options: DicomOptions) -> tuple[str, ...]:
+    """Parts of the new UIDs besides the source's.
+
+    With the digest of its pixels they make the instance: the same work done again is the
+    same instance (C.12.4.1.1), and what is said otherwise is another.
+    """
+    return (producer.sha256, str(scale), str(OUTPUT_VERSION), *options.identity(scale))
 
 
-def _set_series(dataset: Any, source: Any, scale: int, producer: Producer) -> None:
+def _set_series(dataset: Any, source: Any, scale: int, producer: Producer, options: DicomOptions) -> None:
     """New series in the same study (C.7.6.1.1.2).
 
-    Its UID depends on source and model alone: slices that are enlarged one by one land in
-    one series.
+    Its UID depends on source, model and options alone: slices that are enlarged one by one
+    land in one series.
     """
-    made_by = (producer.sha256, str(scale), str(OUTPUT_VERSION))
-    dataset.SeriesInstanceUID = uid_of(str(source.SeriesInstanceUID), *made_by)
+    dataset.SeriesInstanceUID = uid_of(str(source.SeriesInstanceUID), *_made_by(scale, producer, options))
     if "SeriesNumber" in source:
-        dataset.SeriesNumber = _series_number(source)
-    suffix = f" [AI-SR x{scale}]"
+        dataset.SeriesNumber = _series_number(source, options.series_offset)
+    suffix = options.series_suffix(scale)
     description = " ".join(texts(source, "SeriesDescription"))
     dataset.SeriesDescription = (description[: MAX_DESCRIPTION - len(suffix)] + suffix).strip()
     now = datetime.datetime.now(_zone(source))
@@ -251,10 +266,10 @@ def _set_series(dataset: Any, source: Any, scale: int, producer: Producer) -> No
         setattr(dataset, f"{name}Time", now.strftime("%H%M%S"))
 
 
-def _series_number(source: Any) -> int | None:
+def _series_number(source: Any, offset: int) -> int | None:
     """A number of its own for the derived series, empty where there is none to start from (PS3.5, 6.2: IS)."""
     try:
-        number = int(source.SeriesNumber) + SERIES_NUMBER_OFFSET
+        number = int(source.SeriesNumber) + offset
     except (TypeError, ValueError):
         return None
     return number if number < 2**31 else None

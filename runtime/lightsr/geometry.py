@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lightsr import overlays, regions
 from lightsr.errors import ImageError
 
 SPACINGS = (
@@ -48,11 +49,13 @@ REGION_DISPLACEMENTS = (
 )
 """Displacements from an ultrasound region's reference pixel, in pixels (C.8.5.5.1.17 ff.)."""
 
+OVERLAY_REFERENCES = ("ShutterOverlayGroup", "ActiveImageAreaOverlayGroup")
+"""Attributes that name the group of an overlay plane (C.7.6.15, C.8.5.5), and go with it."""
+
 REMOVED = (
     *("IconImageSequence", "SmallestImagePixelValue", "LargestImagePixelValue"),
     *("SmallestPixelValueInSeries", "LargestPixelValueInSeries", "HistogramSequence"),
-    *("MaskSubtractionSequence", "MaskSubPixelShift", "ShutterOverlayGroup"),
-    *("PixelIntensityRelationshipLUTSequence", "ActiveImageAreaOverlayGroup"),
+    *("MaskSubtractionSequence", "MaskSubPixelShift", "PixelIntensityRelationshipLUTSequence"),
     *("ExposedArea", "LocalizingCursorPosition", "CalculatedTargetPosition"),
     *("PixelDataProviderURL", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
     *("GraphicAnnotationSequence", "DisplayedAreaSelectionSequence"),
@@ -91,7 +94,13 @@ def enlarge(dataset: Any, scale: int) -> None:
     for name in REMOVED:
         if name in dataset:
             delattr(dataset, name)
-    _remove_overlays(dataset)
+    for tag in [tag for tag in dataset.keys() if 0x5000 <= tag.group <= 0x501E]:  # noqa: SIM118 (curves: PS3.3-2004, C.10.2)
+        del dataset[tag]
+    overlays.enlarge(dataset, scale)
+    for item in (dataset, *(dataset.get("SequenceOfUltrasoundRegions") or [])):
+        for name in OVERLAY_REFERENCES:
+            if name in item and (int(item.get(name) or 0) << 16 | overlays.DATA) not in dataset:
+                delattr(item, name)
 
 
 def _move_position(dataset: Any, scale: int) -> None:
@@ -117,14 +126,12 @@ def _edge(value: int, scale: int, *, far: bool) -> int:
 
 def _enlarge_region(region: Any, scale: int, rows: int, columns: int) -> None:
     """One ultrasound region (C.8.5.5): 0-based corners, both included; deltas keep their sign."""
-    corners = ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", "RegionLocationMaxY1")
-    if any(region.get(name) is None for name in corners):
-        raise ImageError("has an ultrasound region without its corners; four corners are needed")
-    left, top, right, bottom = (int(region.get(name)) for name in corners)
+    found = regions.located(region, (rows // scale, columns // scale))
+    left, top, right, bottom = (int(region.get(name)) for name in regions.CORNERS)
+    if found is not None:  # else it stays outside
+        right, bottom = found.left + found.columns - 1, found.top + found.rows - 1
     region.RegionLocationMinX0, region.RegionLocationMinY0 = scale * left, scale * top
-    # Some scanners write the count for the last column; C.8.5.5.1.14 wants an offset.
-    region.RegionLocationMaxX1 = min(scale * (right + 1), columns) - 1
-    region.RegionLocationMaxY1 = min(scale * (bottom + 1), rows) - 1
+    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = scale * (right + 1) - 1, scale * (bottom + 1) - 1
     for name in ("PhysicalDeltaX", "PhysicalDeltaY"):
         if region.get(name) is not None:
             setattr(region, name, float(region.get(name)) / scale)
@@ -135,12 +142,6 @@ def _enlarge_region(region: Any, scale: int, rows: int, columns: int) -> None:
         for spelling in (name, f"{name}Retired"):
             if region.get(spelling) is not None:
                 setattr(region, spelling, scale * int(region.get(spelling)))
-
-
-def _remove_overlays(dataset: Any) -> None:
-    """Overlay planes (C.9.2) and curves are drawings in source pixels."""
-    for tag in [tag for tag in dataset.keys() if 0x5000 <= tag.group <= 0x501E or 0x6000 <= tag.group <= 0x60FF]:  # noqa: SIM118
-        del dataset[tag]
 
 
 def _floats(dataset: Any, name: str, count: int) -> list[float] | None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsr.errors import ImageError
+from lightsr.regions import Region
 
 Photometric = Literal["MONOCHROME1", "MONOCHROME2", "RGB"]
 
@@ -32,6 +33,9 @@ class Image:
         True where the scanner stored "no data" (DICOM PS3.3 C.7.5.1.1.2).
     padding_range : (int, int) or None
         Lowest and highest value that say "no data", whether a pixel has one or not.
+    regions : tuple of Region
+        Where an ultrasound picture shows the patient (DICOM PS3.3 C.8.5.5); texts and scales
+        stand outside. Empty where the file does not say: the whole picture then counts.
     modality : str
         DICOM modality, or "" where the file does not say.
     subject : str
@@ -48,6 +52,7 @@ class Image:
     source: Path
     padding: NDArray[np.bool_] | None = None
     padding_range: tuple[int, int] | None = None
+    regions: tuple[Region, ...] = ()
     modality: str = ""
     subject: str = ""
     header: Any = field(default=None, repr=False, compare=False)

@@ -1,5 +1,6 @@
 """A picture's whole path: file, `Image`, `Upscaler`, file."""
 
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -11,15 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lightsr
-from lightsr import derive, files, folders
+from lightsr import derive, files, folders, regions
 from lightsr.errors import ImageError, LightsrError, OutputError
 from lightsr.image import LUMA, Frames, Image
 from lightsr.memory import peak_mib
+from lightsr.options import DEFAULTS, DicomOptions
 from lightsr.resample import interpolate
 from lightsr.upscaler import IntensityMap, Upscaler
 
 MAX_OUTPUT_SIDE_PX = 65_535
 """Largest side of a result: DICOM's Rows and Columns are 16 bits wide (PS3.3 C.7.6.3)."""
+
+BAND_PX = 32
+"""Rows that are interpolated at once outside an image's regions; it changes memory, not a bit of the result."""
+
+BICUBIC_REACH_PX = 2
+"""Rows on either side that bicubic interpolation looks at."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,10 @@ def enlarge(image: Image, upscaler: Upscaler, *, intensity: IntensityMap | None 
 
     Grey goes through the network as it is stored, MONOCHROME1 inverted, as the network
     was trained on; padding keeps its value and its place. Of colour the network enlarges
-    the luminance, and bicubic interpolation the two colour differences.
+    the luminance, and bicubic interpolation the two colour differences. What lies outside
+    the regions of an image that has some is interpolated alone: the network is trained on
+    patients, not on burned-in text and scale bars. It sees the whole picture all the same,
+    so that no region has an edge of its own making.
 
     Parameters
     ----------
@@ -97,9 +108,27 @@ def enlarge(image: Image, upscaler: Upscaler, *, intensity: IntensityMap | None 
         enlarged: NDArray[Any] = np.rint(result).astype(pixels.dtype)
     else:
         enlarged = upscaler(pixels, value_range=(low, high), intensity=intensity)
+    _interpolate_outside(enlarged, pixels, image, scale)
     if image.padding_range is not None:
         _restore_padding(enlarged, image, image.padding_range, scale)
     return enlarged
+
+
+def _interpolate_outside(enlarged: NDArray[Any], pixels: NDArray[Any], image: Image, scale: int) -> None:
+    """Put bicubic interpolation of `pixels` wherever no region of the image is (PS3.3 C.8.5.5)."""
+    if not image.regions:
+        return
+    plain = regions.outside(image.regions, image.size, scale)
+    low, high = image.value_range
+    rows = image.size[0]
+    planes = [np.index_exp[..., channel] for channel in range(3)] if pixels.ndim == 3 else [np.index_exp[...]]
+    for plane, top in itertools.product(planes, range(0, rows, BAND_PX)):
+        bottom, first = min(top + BAND_PX, rows), max(top - BICUBIC_REACH_PX, 0)
+        chosen = plain[scale * top : scale * bottom]
+        if chosen.any():
+            wider = interpolate(pixels[plane][first : bottom + BICUBIC_REACH_PX], scale)
+            band = wider[scale * (top - first) : scale * (bottom - first)][chosen]
+            enlarged[plane][scale * top : scale * bottom][chosen] = np.clip(np.rint(band), low, high)
 
 
 def _restore_padding(enlarged: NDArray[Any], image: Image, reserved: tuple[int, int], scale: int) -> None:
@@ -122,6 +151,7 @@ def _enlarge_colour(image: Image, upscaler: Upscaler, intensity: IntensityMap | 
         # A grey pixel has no difference, so that it stays grey to the last bit.
         difference = interpolate(colour[..., channel] - luminance, scale)
         result[..., channel] = np.clip(np.rint(sharp + difference), low, high)
+    _interpolate_outside(result, image.pixels, image, scale)
     return result
 
 
@@ -194,16 +224,23 @@ def common_scale(frames: Frames, upscaler: Upscaler) -> tuple[tuple[int, int], I
 
 
 def enlarge_file(
-    source: Path, target: Path, upscaler: Upscaler, *, overwrite: bool = False, skip_existing: bool = False
+    source: Path,
+    target: Path,
+    upscaler: Upscaler,
+    *,
+    overwrite: bool = False,
+    skip_existing: bool = False,
+    options: DicomOptions = DEFAULTS,
 ) -> Outcome:
     """Enlarge one file into another of the same format, which appears whole or not at all.
 
-    Problems with this file come back in the `Outcome`; nothing is then written.
+    `options` are those of a DICOM result; PNG has none. Problems with this file come back in
+    the `Outcome`; nothing is then written.
     """
     try:
         if skip_existing and target.is_file():
             return Outcome(source, target, "exists")
-        return _enlarge_file(source, target, upscaler, overwrite)
+        return _enlarge_file(source, target, upscaler, overwrite, options)
     except LightsrError as error:
         message = str(error)
     except OSError as error:
@@ -213,7 +250,7 @@ def enlarge_file(
     return Outcome(source, target, "failed", message=message)
 
 
-def _enlarge_file(source: Path, target: Path, upscaler: Upscaler, overwrite: bool) -> Outcome:
+def _enlarge_file(source: Path, target: Path, upscaler: Upscaler, overwrite: bool, options: DicomOptions) -> Outcome:
     kind = files.detect(source)
     if kind.write is None:
         raise ImageError(f"{source}: a {kind.name}, which would lose again what is gained; convert it to PNG first")
@@ -241,5 +278,5 @@ def _enlarge_file(source: Path, target: Path, upscaler: Upscaler, overwrite: boo
         folders.make(target.parent.absolute(), source.parent.absolute())
         permissions = source.stat().st_mode & 0o666 | 0o200
         with files.new_file(target, overwrite=overwrite, permissions=permissions) as file:
-            kind.write(frames, timed(frames), scale=upscaler.scale, producer=producer, file=file)
+            kind.write(frames, timed(frames), scale=upscaler.scale, producer=producer, options=options, file=file)
         return Outcome(source, target, "done", frames.size, size_out, sum(spent), peak_mib(), frames=frames.count)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightsr.image import Frames
+from lightsr.options import Equipment
 from lightsr.syntaxes import TRANSFER_SYNTAXES
 
 UID_NAMESPACE = uuid.UUID("6b1f7f5e-52a4-5d0e-9c0e-0f3b6d7c2a11")
@@ -53,7 +54,7 @@ def texts(source: Any, name: str) -> list[str]:
     return [value] if isinstance(value, str) else [str(part) for part in value]
 
 
-def state(dataset: Any, frames: Frames, *, scale: int, producer: Producer) -> None:
+def state(dataset: Any, frames: Frames, *, scale: int, producer: Producer, equipment: Equipment = "lightsr") -> None:
     """Say that, how and from what the image was derived (C.7.6.1.1.2, C.7.6.1.1.3, C.12.4).
 
     Parameters
@@ -64,6 +65,8 @@ def state(dataset: Any, frames: Frames, *, scale: int, producer: Producer) -> No
         The source.
     scale : int
     producer : Producer
+    equipment : {"lightsr", "keep"}
+        Whom General Equipment names; see `lightsr.options.DicomOptions`.
     """
     source = frames.header
     dataset.ImageType = ["DERIVED", *(texts(source, "ImageType")[1:] or ["PRIMARY"])]
@@ -89,13 +92,16 @@ def state(dataset: Any, frames: Frames, *, scale: int, producer: Producer) -> No
     dataset.SourceImageSequence = [reference]
     if str(source.get("ContentQualification", "")) != "SERVICE":
         dataset.ContentQualification = "RESEARCH"  # C.8.13.2.1.1
-    _set_equipment(dataset, source, producer)
+    _set_equipment(dataset, source, producer, equipment)
     if frames.lossy_ratio is not None:
         _set_lossy_history(dataset, source, frames.lossy_ratio)
 
 
-def _set_equipment(dataset: Any, source: Any, producer: Producer) -> None:
-    """General Equipment names what made this instance; the scanner is a contributor (C.7.5.1, C.12.1.1.5)."""
+def _set_equipment(dataset: Any, source: Any, producer: Producer, equipment: Equipment) -> None:
+    """General Equipment names what made this instance; the scanner is a contributor (C.7.5.1, C.12.1.1.5).
+
+    Contributors are both named whatever General Equipment keeps: by them our own results are known.
+    """
     from pydicom.dataset import Dataset
 
     scanner = Dataset()
@@ -122,6 +128,8 @@ def _set_equipment(dataset: Any, source: Any, producer: Producer) -> None:
         scanner,
         processor,
     ]
+    if equipment == "keep":
+        return
     dataset.Manufacturer = "lightsr"
     dataset.ManufacturerModelName = "lightsr"
     dataset.SoftwareVersions = [producer.version, f"{producer.name} {producer.precision}"]

@@ -189,7 +189,9 @@ def write_png(pixels: NDArray[Any], file: BinaryIO, *, physical: tuple[int, int,
     file.write(content[PNG_HEADER_END:])
 
 
-def write(frames: Frames, enlarged: Iterable[NDArray[Any]], *, scale: int, producer: Any, file: BinaryIO) -> None:
+def write(
+    frames: Frames, enlarged: Iterable[NDArray[Any]], *, scale: int, producer: Any, options: Any = None, file: BinaryIO
+) -> None:
     """Write the `enlarged` only frame of a file as PNG.
 
     Pixels per metre grow by `scale`, the ratio of a pixel's sides stays; texts and other

@@ -76,6 +76,19 @@ def a_cine(frames: np.ndarray, **changes: Any) -> Dataset:
     return dataset
 
 
+def a_region(left: int, top: int, right: int, bottom: int, **values: int | float) -> Dataset:
+    """An item of Sequence of Ultrasound Regions; its corners as they are stored."""
+    item = Dataset()
+    item.RegionLocationMinX0, item.RegionLocationMinY0 = left, top
+    item.RegionLocationMaxX1, item.RegionLocationMaxY1 = right, bottom
+    item.RegionSpatialFormat, item.RegionDataType, item.RegionFlags = 1, 1, 0
+    item.PhysicalUnitsXDirection = item.PhysicalUnitsYDirection = 3
+    item.PhysicalDeltaX, item.PhysicalDeltaY = 0.01, -0.02
+    for name, value in values.items():
+        setattr(item, name, value)
+    return item
+
+
 def save(dataset: Dataset, path: Path, syntax: str = ExplicitVRLittleEndian) -> Path:
     """Write a data set under a transfer syntax, whatever that says about its pixels."""
     dataset.file_meta = FileMetaDataset()

@@ -119,6 +119,19 @@ def test_cines_and_what_hides_among_them(tmp_path: Path, capsys: pytest.CaptureF
         assert np.array_equal(pydicom.dcmread(out / name).pixel_array, stored.repeat(2, 1).repeat(2, 2))
 
 
+def test_options_of_dicom_results(scans: Path, tmp_path: Path) -> None:
+    """They reach every DICOM result of a folder, and PNG goes on as it was."""
+    out = tmp_path / "out"
+    options = ["--series-offset", "50", "--suffix", " (sharp)", "--equipment", "keep", "--as-sc", "--threads", "1"]
+    assert main([str(scans), str(out), *options]) == 0
+    source, result = pydicom.dcmread(scans / "ct.dcm"), pydicom.dcmread(out / "ct.dcm")
+    assert result.SeriesNumber == source.SeriesNumber + 50
+    assert result.SeriesDescription.endswith("(sharp)")
+    assert result.Manufacturer == source.Manufacturer != "lightsr"
+    assert result.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
+    assert raster.read(out / "colour.png").size == (90, 140)
+
+
 def test_jpeg_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from PIL import Image
 
@@ -148,6 +161,13 @@ def test_json_lines(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         ["in", "out", "--threads", "0"],
         ["in", "out", "--force", "--skip-existing"],
         ["in", "out", "--list-models"],
+        ["in", "out", "--series-offset", "-1"],
+        ["in", "out", "--series-offset", "2147483648"],
+        ["in", "out", "--suffix", ""],
+        ["in", "out", "--suffix", "a\\b"],
+        ["in", "out", "--equipment", "scanner"],
+        ["--demo", "out", "--as-sc"],
+        ["--list-models", "--suffix", "x"],
         ["--list-models", "--self-test"],
     ],
 )

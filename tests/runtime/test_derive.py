@@ -15,18 +15,21 @@ import pytest
 from lightsr import derive, dicom, files
 from lightsr.errors import ImageError
 from lightsr.image import Frames
+from lightsr.options import DEFAULTS, DicomOptions
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from .dicom_files import PRODUCER, a_cine, a_dataset, compressed, encoded, real_files, rle, save
 
 
-def enlarged(path: Path, scale: int = 2, producer: derive.Producer = PRODUCER) -> tuple[Any, Any, np.ndarray]:
+def enlarged(
+    path: Path, scale: int = 2, producer: derive.Producer = PRODUCER, options: DicomOptions = DEFAULTS
+) -> tuple[Any, Any, np.ndarray]:
     """Source as pydicom reads it, result likewise, and the pixels that were written."""
     with dicom.opened(path) as frames:
         pixels = [image.pixels.repeat(scale, 0).repeat(scale, 1) for image in frames]
         buffer = io.BytesIO()
-        derive.write(frames, pixels, scale=scale, producer=producer, file=buffer)
+        derive.write(frames, pixels, scale=scale, producer=producer, options=options, file=buffer)
     buffer.seek(0)
     return pydicom.dcmread(path), pydicom.dcmread(buffer), np.array(pixels) if len(pixels) > 1 else pixels[0]
 
@@ -519,3 +522,45 @@ def test_private_elements_are_not_even_decoded(tmp_path: Path) -> None:
 def test_who_made_the_source_is_not_said_to_have_made_the_result(tmp_path: Path) -> None:
     _, result, _ = enlarged(save(a_dataset(InstanceCreatorUID="1.2.840.99"), tmp_path / "a.dcm"))
     assert "InstanceCreatorUID" not in result
+
+
+@pytest.mark.parametrize(("offset", "expected"), [(0, 5), (7, 12), (2**31 - 6, 2**31 - 1), (2**31 - 1, None)])
+def test_the_series_offset_is_added(offset: int, expected: int | None, ct: Path) -> None:
+    _, result, _ = enlarged(ct, options=DicomOptions(series_offset=offset))
+    assert result.SeriesNumber == expected
+
+
+@pytest.mark.parametrize("suffix", [" (sharp)", "x" * 64])
+def test_a_suffix_is_never_cut(suffix: str, tmp_path: Path) -> None:
+    path = save(a_dataset(SeriesDescription="y" * 60), tmp_path / "a.dcm")
+    _, result, _ = enlarged(path, options=DicomOptions(suffix=suffix))
+    assert result.SeriesDescription == "y" * min(60, 64 - len(suffix)) + suffix
+
+
+def test_kept_equipment_is_the_scanner_and_the_result_still_ours(tmp_path: Path) -> None:
+    path = save(a_dataset(SoftwareVersions="9", DeviceSerialNumber="77", DeviceUID="1.2.77"), tmp_path / "a.dcm")
+    source, result, _ = enlarged(path, options=DicomOptions(equipment="keep"))
+    for name in ("Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber", "DeviceUID"):
+        assert result[name].value == source[name].value, name
+    scanner, processor = result.ContributingEquipmentSequence
+    assert (scanner.Manufacturer, processor.Manufacturer) == ("Scanmaker", "lightsr")
+    result.save_as(tmp_path / "b.dcm")
+    with pytest.raises(ImageError, match="result of lightsr already"):
+        dicom.read(tmp_path / "b.dcm")
+
+
+def test_what_is_said_otherwise_is_another_instance_and_another_series(ct: Path) -> None:
+    choices = [
+        DEFAULTS,
+        DicomOptions(series_offset=1001),
+        DicomOptions(suffix=" (sharp)"),
+        DicomOptions(equipment="keep"),
+        DicomOptions(as_capture=True),
+        DicomOptions(equipment="keep", as_capture=True),
+    ]
+    results = [enlarged(ct, options=options)[1] for options in choices]
+    for name in ("SOPInstanceUID", "SeriesInstanceUID"):
+        assert len({result[name].value for result in results}) == len(choices)
+        assert all(UID(result[name].value).is_valid for result in results)
+    again = enlarged(ct, options=DicomOptions(suffix=" (sharp)"))[1]
+    assert again.SOPInstanceUID == results[2].SOPInstanceUID
