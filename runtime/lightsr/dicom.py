@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsr import gate, kinds
+from lightsr import gate, kinds, regions
 from lightsr.colour import palette, rgb_from_palette, rgb_from_ybr
 from lightsr.elements import PixelElement
 from lightsr.errors import ImageError
@@ -24,6 +24,7 @@ from lightsr.gate import Contents
 from lightsr.gate import is_dicom as is_dicom
 from lightsr.image import Frames, Image, Photometric
 from lightsr.pixels import GREY, PixelDescription, described, number, values_of, words_of
+from lightsr.regions import Region
 
 DECIDING_TAGS = (
     *("SOPClassUID", "NumberOfFrames", "ImageType", "PresentationIntentType", "ModalityLUTSequence"),
@@ -134,8 +135,12 @@ def _frames(contents: Contents, stack: contextlib.ExitStack) -> Frames:
         words = stack.enter_context(decoder.started(contents.stream, parts, contents.syntax, description, path))
         stored = sum(length for frame in parts for _, length in frame)
         ratio = description.frames * description.frame_bytes / max(stored, 1) if contents.syntax.lossy else None
-    make = _Maker(path, header, kind, description, words, little=contents.syntax.little)
     size = (description.rows, description.columns)
+    try:
+        located = regions.of(header, size)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+    make = _Maker(path, header, kind, description, words, located, little=contents.syntax.little)
     return Frames(path, description.frames, size, make.photometric, make, header=header, lossy_ratio=ratio)
 
 
@@ -175,14 +180,25 @@ class _Maker:
     kind : str
     description : PixelDescription
     words : callable
+    located : tuple of Region
+        Of an ultrasound picture, the same in every frame (PS3.3 C.8.5.5).
     little : bool
         Byte order of the header.
     """
 
     def __init__(
-        self, path: Path, header: Any, kind: str, description: PixelDescription, words: Words, *, little: bool
+        self,
+        path: Path,
+        header: Any,
+        kind: str,
+        description: PixelDescription,
+        words: Words,
+        located: tuple[Region, ...],
+        *,
+        little: bool,
     ) -> None:
         self.path, self.header, self.description, self.words = path, header, description, words
+        self.regions = located
         self.modality = str(header.get("Modality", "")) or kind
         self.subject = _subject(header)
         grey = description.photometric in GREY
@@ -222,6 +238,7 @@ class _Maker:
             padding_range=self.padding_range,
             modality=self.modality,
             subject=self.subject,
+            regions=self.regions,
             header=self.header,
         )
 

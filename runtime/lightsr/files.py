@@ -5,11 +5,11 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from lightsr import derive, dicom, raster, regions
+from lightsr import derive, dicom, raster
 from lightsr.errors import ImageError, OutputError
 from lightsr.image import Frames, Image
 
@@ -64,24 +64,10 @@ class Format:
     suffixes: frozenset[str]
 
 
-@contextlib.contextmanager
-def _dicom(path: Path) -> Iterator[Frames]:
-    """Open a DICOM file, every frame with the regions that hold for all of them (PS3.3 C.8.5.5)."""
-    with dicom.opened(path) as frames:
-        try:
-            with dicom.silenced():
-                found = regions.of(frames.header, frames.size)
-        except ImageError as error:
-            raise ImageError(f"{path}: {error}") from error
-        except Exception as error:  # pydicom decodes the sequence only now, and its texts quote values
-            raise ImageError(f"{path}: damaged DICOM ({type(error).__name__}); nothing was read from it") from error
-        yield replace(frames, make=lambda index: replace(frames.make(index), regions=found)) if found else frames
-
-
 FORMATS = (
     Format("PNG", raster.is_png, raster.opened, raster.write, frozenset({".png"})),
     Format("JPEG", raster.is_jpeg, raster.opened, None, frozenset({".jpg", ".jpeg"})),
-    Format("DICOM", dicom.is_dicom, _dicom, derive.write, frozenset({".dcm", ".dicom", ".ima"})),
+    Format("DICOM", dicom.is_dicom, dicom.opened, derive.write, frozenset({".dcm", ".dicom", ".ima"})),
 )
 
 SUFFIXES = frozenset({".bmp", ".gif", ".gz", ".nii", ".npy", ".tif", ".tiff", ".webp"}).union(
