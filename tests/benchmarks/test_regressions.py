@@ -34,7 +34,7 @@ FILE_KIB = {
     "tiny-x4-fp32": 132,
     "tiny-x4-int8": 48,
     "base-x4-fp32": 384,
-    "base-x4-int8": 116,
+    "base-x4-int8": 140,
     "base-x8-fp32": 440,
     "base-x8-int8": 145,
 }
@@ -44,10 +44,10 @@ INTEGER_OPERATORS = {
     "base-x2": (9, 3),
     "base-x3": (9, 3),
     "tiny-x4": (8, 1),
-    "base-x4": (11, 3),
+    "base-x4": (10, 3),
     "base-x8": (12, 3),
 }
-"""QLinearConv and QLinearConcat; at x2 and x3 the tail is in float."""
+"""QLinearConv and QLinearConcat; in base x2 to x4 and tiny x2 the tail is in float."""
 
 TRANSPOSES = {"base-x8": 5}
 """Most changes of layout in int8, where they are more than two: x8 has three deconvolutions in a row."""
