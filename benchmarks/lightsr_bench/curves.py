@@ -53,8 +53,10 @@ def last_gain(curve: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Table of the gain after equal times, in Markdown."""
+    """Table of the gain after equal times, in Markdown; "" where nothing was validated."""
     rows = [row for row in rows if row["curve"]]
+    if not rows:
+        return ""
     columns = marks(rows)
     head = ["network", *(f"{seconds:,.0f} s" for seconds in columns), "last fifth of the steps"]
     lines = [f"| {' | '.join(head)} |", "| --- |" + " ---: |" * (len(head) - 1)]

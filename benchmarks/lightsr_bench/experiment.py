@@ -349,7 +349,7 @@ def text(content: Mapping[str, Any]) -> str:
     )
     if content["left_out"]:
         note += f". Not in this run: {', '.join(content['left_out'])}"
-    if content["curves"]:
+    if content.get("curves"):
         note += f"\n\n{curves.text(rows)}"
     return "\n".join([f"`{content['command']}`", "", *lines, "", note])
 

@@ -170,6 +170,8 @@ def _jpeg(content: bytes, syntax: TransferSyntax, of: PixelDescription) -> Codes
     by_plane = kind == "JPEG-LS" and samples > 1 and _interleave(content, position + 2 + length) == 0
     colour = ""
     if samples == 3 and kind != "JPEG-LS":
+        if jfif and adobe == 0:  # decoders differ in which of them they believe
+            raise ValueError("whose JFIF and Adobe markers contradict each other about its colours")
         if adobe in (0, 1):
             colour = ("RGB", "YBR")[adobe]
         elif jfif or identifiers in (b"RGB", b"rgb"):

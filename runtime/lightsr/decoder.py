@@ -57,6 +57,7 @@ class Decoder:
     ) -> None:
         self.file, self.frames, self.syntax, self.of, self.path = file, frames, syntax, of, path
         self._child: subprocess.Popen[bytes] | None = None
+        self._colour = ""
         samples = of.rows * of.columns * of.samples
         self._seconds = BASE_SECONDS + SECONDS_PER_MEGASAMPLE * samples // 10**6
         self._memory_bytes = BASE_MEMORY_BYTES + MEMORY_PER_SAMPLE_BYTES * samples
@@ -88,7 +89,11 @@ class Decoder:
 
     def _decoded(self, content: bytes, found: Codestream, index: int) -> bytes:
         if self._child is None:
-            self._child = self._start(found)
+            self._child, self._colour = self._start(found), found.colour
+        if found.colour != self._colour:  # the child was told once
+            raise ImageError(
+                f"{self.path}: frame {index + 1} says other things about its colours than others; one is allowed"
+            )
         child = self._child
         expected = self.of.rows * self.of.columns * self.of.samples * word_bytes(found, self.syntax, self.of)
         too_late = threading.Event()
@@ -113,6 +118,8 @@ class Decoder:
             if status != DECODED:
                 raise self._refused(child.stdout.read(min(length, 40)), index)
             if length != expected:
+                self.close()  # what it sent was not read: nothing can be asked of it any more
+                self._child = None
                 raise ImageError(
                     f"{self.path}: frame {index + 1} decodes to {length} bytes; {expected} are needed; it is damaged"
                 )

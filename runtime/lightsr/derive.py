@@ -125,7 +125,9 @@ def write(
         if waiting.tell() != length:
             raise ValueError(f"{waiting.tell()} bytes of enlarged pixels; the header says {length}")
         made_by = _made_by(scale, producer, options)
-        dataset.SOPInstanceUID = uid_of(str(frames.header.SOPInstanceUID), *made_by, content.hexdigest())
+        dataset.SOPInstanceUID = uid_of(
+            str(frames.header.SOPInstanceUID), *made_by, producer.version, content.hexdigest()
+        )
         _set_file_meta(dataset)
         with silenced():
             dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=True)

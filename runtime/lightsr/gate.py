@@ -161,8 +161,9 @@ def _inflate(file: BinaryIO, start: int, path: Path) -> Iterator[bytes]:
     try:
         while not inflater.eof:
             packed = inflater.unconsumed_tail or file.read(65_536)
-            if not packed:
+            part = inflater.decompress(packed, INFLATE_BYTES)  # also of nothing: it may hold some back
+            if not packed and not part and not inflater.eof:
                 raise ImageError(f"{path}: a deflated data set that ends early; nothing was read from it")
-            yield inflater.decompress(packed, INFLATE_BYTES)
+            yield part
     except zlib.error as error:
         raise ImageError(f"{path}: a damaged deflated data set; nothing was read from it") from error

@@ -19,8 +19,11 @@ BITS_ALLOCATED, BIT_POSITION, AREA, DATA = 0x0100, 0x0102, 0x1301, 0x3000
 MEASURED = (0x1302, 0x1303)
 """Mean and deviation of the source's values in a region of interest (C.9.2.1)."""
 
-MAX_BYTES = 64 * 2**20
+MAX_BYTES = 16 * 2**20
 """Largest enlarged plane, which is held in memory."""
+
+BAND_ROWS = 64
+"""Rows of a plane that are enlarged at a time."""
 
 MAX_SIDE, MAX_ORIGIN = 2**16 - 1, 2**15 - 1
 """Of Overlay Rows and Columns, and of Overlay Origin (C.9.2; PS3.5, 6.2: US and SS)."""
@@ -106,10 +109,10 @@ def repeated(content: bytes, shape: tuple[int, int, int], scale: int) -> bytes:
     stored = np.frombuffer(content, dtype=np.uint8)
     waiting: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
     parts = []
-    for start in range(0, frames * rows * columns, rows * columns):  # a byte a bit, of one frame at a time
-        end = start + rows * columns
+    for first in range(0, frames * rows, BAND_ROWS):  # a byte a bit, of a few rows at a time
+        start, end = first * columns, min(first + BAND_ROWS, frames * rows) * columns
         bits = np.unpackbits(stored[start // 8 : (end + 7) // 8], bitorder="little")[start % 8 :][: end - start]
-        larger = bits.reshape(rows, columns).repeat(scale, 0).repeat(scale, 1)
+        larger = bits.reshape(-1, columns).repeat(scale, 0).repeat(scale, 1)
         waiting = np.concatenate((waiting, larger.ravel()))
         full = len(waiting) // 8 * 8
         parts.append(np.packbits(waiting[:full], bitorder="little").tobytes())

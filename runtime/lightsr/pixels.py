@@ -203,6 +203,9 @@ def values_of(words: NDArray[Any], of: PixelDescription, path: Path) -> NDArray[
     above = unused - of.low_bit
     values = (words << above).view(of.dtype) >> unused  # of a signed type this repeats the sign
     foreign = (values << of.low_bit).view(words.dtype) ^ words
+    if of.signed:  # some writers leave the unused bits of negative values at 0
+        used = np.array(((1 << of.stored) - 1) << of.low_bit, words.dtype)
+        foreign = foreign if (words & ~used & ~np.array(of.overlay_bits, words.dtype)).any() else foreign & used
     if (foreign & ~np.array(of.overlay_bits, words.dtype)).any():
         raise ImageError(
             f"{path}: values outside its {of.stored} stored bits, perhaps an overlay that its header does not "

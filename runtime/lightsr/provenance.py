@@ -78,7 +78,7 @@ def state(dataset: Any, frames: Frames, *, scale: int, producer: Producer, equip
     earlier = earlier[: max(0, MAX_DERIVATION - len(made) - 2)]
     dataset.DerivationDescription = f"{earlier}; {made}" if earlier else made
     dataset.DerivationCodeSequence = [
-        *(source.get("DerivationCodeSequence") or []),
+        *(dataset.get("DerivationCodeSequence") or []),
         _code("113085", "Spatial resampling"),
         _code("123110", "Artificial Intelligence"),
     ]
@@ -124,7 +124,7 @@ def _set_equipment(dataset: Any, source: Any, producer: Producer, equipment: Equ
     processor.ContributionDateTime = datetime.datetime.now().astimezone().strftime("%Y%m%d%H%M%S%z")
     processor.ContributionDescription = "AI super-resolution"
     dataset.ContributingEquipmentSequence = [
-        *(source.get("ContributingEquipmentSequence") or []),
+        *(dataset.get("ContributingEquipmentSequence") or []),
         scanner,
         processor,
     ]

@@ -29,8 +29,6 @@ class TransferSyntax:
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
-JPEG_2000_LOSSY = "1.2.840.10008.1.2.4.91"
-
 _JPEG = "1.2.840.10008.1.2.4."
 
 TRANSFER_SYNTAXES = {

@@ -109,6 +109,16 @@ def test_another_kind_than_the_transfer_syntax() -> None:
     )
 
 
+def test_jfif_and_adobe_markers_that_contradict_each_other() -> None:
+    content = encoded(COLOUR, "JPEG")
+    assert content[2:4] == b"\xff\xe0"
+    adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+    both = content[:20] + adobe + content[20:]
+    for photometric in ("RGB", "YBR_FULL_422"):
+        of = a_description(samples=3, photometric=photometric)
+        assert "JFIF and Adobe markers contradict each other" in refusal(both, JPEG, of)
+
+
 @pytest.mark.parametrize(
     ("photometric", "options", "said"),
     [

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import re
 import shutil
@@ -517,6 +518,33 @@ def test_private_elements_are_not_even_decoded(tmp_path: Path) -> None:
     path.write_bytes(content.replace(b"\x11\x00\x01\x10LO", b"\x11\x00\x01\x10ZZ"))
     _, result, _ = enlarged(path)
     assert not [element for element in result if element.tag.is_private]
+
+
+def test_private_elements_inside_of_what_is_carried_on_go_too(tmp_path: Path) -> None:
+    items = [Dataset(), Dataset()]
+    for item in items:
+        item.private_block(0x0029, "MAKER", create=True).add_new(1, "PN", SECRET)
+    items[0].CodeValue, items[0].CodingSchemeDesignator, items[0].CodeMeaning = "113076", "DCM", "Segmentation"
+    items[1].Manufacturer = "Another"
+    dataset = a_dataset(DerivationCodeSequence=[items[0]], ContributingEquipmentSequence=[items[1]])
+    _, result, _ = enlarged(save(dataset, tmp_path / "a.dcm"))
+    assert [code.CodeValue for code in result.DerivationCodeSequence] == ["113076", "113085", "123110"]
+    assert result.ContributingEquipmentSequence[0].Manufacturer == "Another"
+    for item in (result.DerivationCodeSequence[0], result.ContributingEquipmentSequence[0]):
+        assert not [element for element in item if element.tag.is_private]
+
+
+def test_another_version_makes_another_instance_in_the_same_series(tmp_path: Path) -> None:
+    image = dicom.read(save(a_dataset(), tmp_path / "a.dcm"))
+    results = []
+    for version in ("0.1.0", "0.2.0"):
+        buffer = io.BytesIO()
+        producer = dataclasses.replace(PRODUCER, version=version)
+        pixels = image.pixels.repeat(2, 0).repeat(2, 1)
+        derive.write(Frames.of(image), [pixels], scale=2, producer=producer, file=buffer)
+        results.append(pydicom.dcmread(io.BytesIO(buffer.getvalue())))
+    assert results[0].SOPInstanceUID != results[1].SOPInstanceUID
+    assert results[0].SeriesInstanceUID == results[1].SeriesInstanceUID
 
 
 def test_who_made_the_source_is_not_said_to_have_made_the_result(tmp_path: Path) -> None:

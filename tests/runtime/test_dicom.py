@@ -75,6 +75,16 @@ def test_signed_values_of_fewer_bits(bits: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("low_bit", [0, 1, 4])
+def test_negative_values_whose_unused_bits_are_zero(tmp_path: Path) -> None:
+    """Such files are old and legal to read in one way only; a bit set there is still refused."""
+    values = np.array([[-2048, 2047], [-1, 0]], np.int16)
+    dataset = a_dataset(values & 0x0FFF, BitsStored=12, HighBit=11)
+    assert np.array_equal(dicom.read(save(dataset, tmp_path / "a.dcm")).pixels, values)
+    dataset = a_dataset((values & 0x0FFF) | 0x1000, BitsStored=12, HighBit=11)
+    with pytest.raises(ImageError, match="outside its 12 stored bits"):
+        dicom.read(save(dataset, tmp_path / "b.dcm"))
+
+
 @pytest.mark.parametrize("signed", [False, True])
 def test_values_anywhere_in_their_words(low_bit: int, signed: bool, tmp_path: Path) -> None:
     values = np.array([[-2048, 2047], [-1, 0]] if signed else [[0, 4095], [7, 9]], np.int16 if signed else np.uint16)

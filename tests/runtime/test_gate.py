@@ -287,3 +287,20 @@ def test_files_that_are_too_long(tmp_path: Path) -> None:
         file.truncate(gate.MAX_FILE_BYTES + 1)  # sparse: takes no room on the disk
     with pytest.raises(ImageError, match="8 GiB; at most 8 GiB are allowed"):
         dicom.read(path)
+
+
+def test_a_deflated_file_that_zlib_gives_back_late_is_whole(tmp_path: Path) -> None:
+    """Nothing is left to read while the rest of it still waits inside zlib."""
+    path = tmp_path / "late.dcm"
+    for extra in range(0, 200, 7):
+        content = bytes(gate.INFLATE_BYTES + extra)
+        packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+        packed = packer.compress(content) + packer.flush()
+        for given_, ends_early in ((packed, False), (packed[:-20], True)):
+            path.write_bytes(given_)
+            with path.open("rb") as file:
+                if ends_early:
+                    with pytest.raises(ImageError, match="ends early"):
+                        list(gate._inflate(file, 0, path))
+                else:
+                    assert b"".join(gate._inflate(file, 0, path)) == content
