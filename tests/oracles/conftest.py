@@ -53,9 +53,7 @@ def corpus(samples: Path, tmp_path_factory: pytest.TempPathFactory, request: pyt
 
     @functools.cache
     def upscaler(scale: int) -> Any:
-        if scale not in corpora.MODEL_SCALES:
-            return corpora.Interpolator(scale)
-        return lightsr.load("tiny", scale=scale, precision="int8", threads=1)
+        return lightsr.load(corpora.MODELS[scale], scale=scale, precision="int8", threads=1)
 
     made = corpora.convert_all(corpora.collections(samples), tmp_path_factory.mktemp("results"), upscaler)
     request.config.stash[CORPUS] = made

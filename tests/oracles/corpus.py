@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import re
 import subprocess
@@ -25,28 +26,38 @@ REASONS = (
         r"transfer syntax that is not known|transfer syntaxes;|without a transfer syntax|file meta",
         "transfer syntax unclear",
     ),
-    (r"transfer syntax .*decompress it first", "compressed"),
-    (r"(Storage'|SOP class|'[^']*'); single-frame .* images are allowed", "other kind of object"),
-    (r"several frames", "several frames"),
-    (r"of type .*ordinary images are allowed|for processing", "localizer, map or image for processing"),
+    (r"transfer syntax .*decompress it first", "other compression"),
+    (r"for which a decoder is missing", "decoder not installed"),
+    (r"images \(not the enhanced ones\) are allowed|has functional groups", "other kind of object"),
+    (r"of several frames", "several frames in one place"),
+    (
+        r"of type .*ordinary images are allowed|for processing|mask subtraction",
+        "localizer, map, subtraction or image for processing",
+    ),
     (r"has a Modality LUT", "Modality LUT"),
     (r"result of lightsr already", "own result"),
-    (r"photometric interpretation|samples per pixel", "colour model"),
+    (r"photometric interpretation|samples per pixel|planar configuration|uncompressed YBR", "colour model"),
+    (r"palettes? (of|that|with)|segmented palettes|palette values in", "palette unclear"),
     (r"of \d+ bits, high bit|floating point|stored bits", "number or use of bits"),
-    (r"8-bit pixels in 16-bit words", "number or use of bits"),
+    (r"8-bit pixels in 16-bit words|8 unsigned bits are allowed", "number or use of bits"),
+    (r"(must be the same|must go together|contradict each other about)", "header and compressed pixels contradict"),
     (r"its \w+ is (missing|no single whole number)|has no pixels|every pixel is padding", "no pixels, or undescribed"),
-    (r"bytes of pixels; its size needs|damaged DICOM|nested too deeply|MiB of pixels", "damaged"),
     (r"not \d (positive )?numbers|position without|region without", "geometry unclear"),
+    (r"frames advance by", "frame times unclear"),
     (r"not in the file's character set", "text not in its character set"),
-    (r"million are allowed|larger than", "too large"),
+    (r"million are allowed|[GM]iB are allowed|would become|short values|\d (elements|deep|fragments)", "too large"),
+    (r"damaged|bytes of pixels; its size needs|its decoder|decode|compressed pixels|nested too deeply", "damaged"),
 )
 """What the message of a refusal matches, and the short name of its reason; the first match counts."""
 
 OTHER_SCALES = (3, 4)
 """Scales besides 2, for one file of every kind and collection."""
 
-MODEL_SCALES = (2, 4)
-"""Scales for which a model is bundled."""
+MAX_PIXELS = 4_000_000
+"""Of all frames of a source together, above which it is converted at scale 2 alone."""
+
+MODELS = {2: "tiny", 3: "base", 4: "tiny"}
+"""Bundled model for each scale: the smallest there is."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,7 @@ class Corpus:
 
 
 class Interpolator:
-    """Stands where an `Upscaler` does at scales without a bundled model: the files are judged, not the pictures."""
+    """Stands where an `Upscaler` does where files of any scale are judged by their geometry, not by the pictures."""
 
     card = SimpleNamespace(name="bicubic", precision="fp32")
     model = SimpleNamespace(sha256="ab" * 32)
@@ -168,7 +179,8 @@ def convert_all(folders: dict[str, Path], out: Path, upscalers: Callable[[int], 
         for outcome in outcomes:
             source, done = Path(outcome["source"]), outcome["status"] == "done"
             tried.append(Conversion(collection, source, Path(outcome["target"]), 2, done, outcome["message"]))
-            if not done or (kind := _kind(tried[-1].target)) in kinds:
+            pixels = outcome["frames"] * math.prod(outcome["size_in"])
+            if not done or pixels > MAX_PIXELS or (kind := _kind(tried[-1].target)) in kinds:
                 continue
             kinds.add(kind)
             for scale in OTHER_SCALES:
@@ -178,7 +190,7 @@ def convert_all(folders: dict[str, Path], out: Path, upscalers: Callable[[int], 
     return Corpus(folders, tuple(tried), tuple(others), said)
 
 
-def command_line(folder: Path, out: Path) -> tuple[list[dict[str, str]], tuple[str, ...]]:
+def command_line(folder: Path, out: Path) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """Enlarge a folder by x2; outcomes, and all lines that were said, by `--json` and without it.
 
     Warnings that Python would hide are shown. Of the outcomes, times and sizes are left
@@ -199,4 +211,5 @@ def command_line(folder: Path, out: Path) -> tuple[list[dict[str, str]], tuple[s
 def _kind(path: Path) -> tuple[str, ...]:
     header = pydicom.dcmread(path, stop_before_pixels=True)
     names = ("SOPClassUID", "PhotometricInterpretation", "BitsAllocated", "PixelRepresentation")
-    return tuple(str(header.get(name)) for name in names)
+    cine = int(header.get("NumberOfFrames") or 1) > 1
+    return (*(str(header.get(name)) for name in names), str(cine))

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-RETIRED = {"1.2.840.10008.5.1.4.1.1.6": "1.2.840.10008.5.1.4.1.1.6.1"}
-"""Storage classes that the tables have no more, and what came after them: older ultrasound."""
+RETIRED = {
+    "1.2.840.10008.5.1.4.1.1.3": "1.2.840.10008.5.1.4.1.1.3.1",
+    "1.2.840.10008.5.1.4.1.1.6": "1.2.840.10008.5.1.4.1.1.6.1",
+}
+"""Storage classes that the tables have no more, and what came after them: older ultrasound, cines too."""
 
 Place = tuple[str, ...]
 """Keywords from the data set down to an attribute."""
@@ -104,11 +107,6 @@ def _items(dataset: Any, path: Place) -> Iterator[Any]:
     elif path[0] in dataset and dataset[path[0]].VR == "SQ":
         for item in dataset[path[0]].value or []:
             yield from _items(item, path[1:])
-
-
-def _by_keyword(dataset: Any) -> dict[str, Any]:
-    """Elements by keyword; pydicom itself finds those of repeating groups (60xx) by number only."""
-    return {element.keyword: element for element in dataset}
 
 
 def _by_keyword(dataset: Any) -> dict[str, Any]:

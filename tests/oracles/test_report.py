@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "dicom.md"
 
 TRIED = (
     Conversion("a", Path("1"), Path("1"), 2, True),
-    Conversion("a", Path("2"), Path("2"), 2, False, "2: several frames; one frame is allowed"),
+    Conversion("a", Path("2"), Path("2"), 2, False, "2: a CT image of several frames; one frame is allowed"),
     Conversion("b", Path("3"), Path("3"), 2, False, "3: an empty file"),
 )
 
@@ -32,7 +32,7 @@ def test_tables_go_into_their_place(tmp_path: Path) -> None:
     assert "| files | a | b | all |" in text
     assert "| tried | 2 | 1 | 3 |" in text
     assert "| **converted** | 1 | 0 | 1 |" in text
-    assert "| refused: several frames | 1 | 0 | 1 |" in text
+    assert "| refused: several frames in one place | 1 | 0 | 1 |" in text
     assert text.count("| 7 files | 0 | - |") == len(report.ORACLES)
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- oracles -->\nold\n<!-- end -->\nafter\n")
