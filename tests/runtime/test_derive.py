@@ -20,7 +20,7 @@ from lightsr.options import DEFAULTS, DicomOptions
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from .dicom_files import PRODUCER, a_cine, a_dataset, compressed, encoded, real_files, rle, save
+from .dicom_files import PRODUCER, SECRET, a_cine, a_dataset, compressed, encoded, real_files, rle, save
 
 
 def enlarged(
