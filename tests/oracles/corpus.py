@@ -17,7 +17,7 @@ import numpy as np
 import pydicom
 from lightsr.pipeline import enlarge_file
 from lightsr.resample import interpolate
-from lightsr.upscaler import Upscaler
+from lightsr.upscaler import IntensityMap, Upscaler
 
 REASONS = (
     (r"neither PNG nor JPEG nor DICOM|an empty file|would lose again", "not DICOM with a preamble"),
@@ -133,7 +133,9 @@ class Interpolator:
     def __init__(self, scale: int) -> None:
         self.scale = scale
 
-    def __call__(self, image: np.ndarray, *, value_range: tuple[int, int] | None = None) -> np.ndarray:
+    def __call__(
+        self, image: np.ndarray, *, value_range: tuple[int, int] | None = None, intensity: IntensityMap | None = None
+    ) -> np.ndarray:
         enlarged = interpolate(image.astype(np.float32), self.scale)
         if value_range is not None:
             enlarged = enlarged.clip(*value_range)
