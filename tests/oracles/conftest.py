@@ -55,7 +55,8 @@ def corpus(samples: Path, tmp_path_factory: pytest.TempPathFactory, request: pyt
     def upscaler(scale: int) -> Any:
         return lightsr.load(corpora.MODELS[scale], scale=scale, precision="int8", threads=1)
 
-    made = corpora.convert_all(corpora.collections(samples), tmp_path_factory.mktemp("results"), upscaler)
+    with dicom.silenced():  # before `no_value_in_a_warning` begins
+        made = corpora.convert_all(corpora.collections(samples), tmp_path_factory.mktemp("results"), upscaler)
     request.config.stash[CORPUS] = made
     return made
 

@@ -17,7 +17,7 @@ import numpy as np
 import pydicom
 from lightsr.pipeline import enlarge_file
 from lightsr.resample import interpolate
-from lightsr.upscaler import Upscaler
+from lightsr.upscaler import IntensityMap, Upscaler
 
 REASONS = (
     (r"neither PNG nor JPEG nor DICOM|an empty file|would lose again", "not DICOM with a preamble"),
@@ -37,9 +37,9 @@ REASONS = (
     (r"has a Modality LUT", "Modality LUT"),
     (r"result of lightsr already", "own result"),
     (r"photometric interpretation|samples per pixel|planar configuration|uncompressed YBR", "colour model"),
-    (r"palettes? (of|that|with)|segmented palettes|palette values in", "palette unclear"),
     (r"of \d+ bits, high bit|floating point|stored bits", "number or use of bits"),
     (r"8-bit pixels in 16-bit words|8 unsigned bits are allowed", "number or use of bits"),
+    (r"palettes? (of|that|with)|segmented palettes|palette values in", "palette unclear"),
     (r"(must be the same|must go together|contradict each other about)", "header and compressed pixels contradict"),
     (r"its \w+ is (missing|no single whole number)|has no pixels|every pixel is padding", "no pixels, or undescribed"),
     (r"not \d (positive )?numbers|position without|region without", "geometry unclear"),
@@ -133,7 +133,9 @@ class Interpolator:
     def __init__(self, scale: int) -> None:
         self.scale = scale
 
-    def __call__(self, image: np.ndarray, *, value_range: tuple[int, int] | None = None) -> np.ndarray:
+    def __call__(
+        self, image: np.ndarray, *, value_range: tuple[int, int] | None = None, intensity: IntensityMap | None = None
+    ) -> np.ndarray:
         enlarged = interpolate(image.astype(np.float32), self.scale)
         if value_range is not None:
             enlarged = enlarged.clip(*value_range)

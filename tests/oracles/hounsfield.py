@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from lightsr.syntaxes import TRANSFER_SYNTAXES
 from scipy import ndimage
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -30,6 +31,12 @@ MARGIN_PX = 8
 At an end the source itself is cut off (at the scanner's -1024 HU, or at a value that fills
 the corners and that no attribute declares as padding), and so is the result: it has the
 overshoot on one side of an edge without the undershoot on the other.
+"""
+
+LOSSY_ERROR = 8
+"""Stored values by which lossy compression may have moved what stood at an end.
+
+A corner filled with -2000 is then -2003 to -1997 and cut off all the same.
 """
 
 
@@ -67,7 +74,8 @@ def shifts(source: Path, result: Path, scale: int) -> Shifts:
     before, after = pydicom.dcmread(source), pydicom.dcmread(result)
     low, high = _hounsfield(before), _hounsfield(after)
     padding = _padding(before)
-    cut = padding | (low == low[~padding].min()) | (low == low[~padding].max())
+    reach = LOSSY_ERROR * abs(float(before.get("RescaleSlope", 1))) if _is_lossy(before) else 0.0
+    cut = padding | (low <= low[~padding].min() + reach) | (low >= low[~padding].max() - reach)
     far = ~ndimage.binary_dilation(cut, np.ones((2 * MARGIN_PX + 1,) * 2))
 
     def shift(where: np.ndarray) -> float:
@@ -83,6 +91,12 @@ def shifts(source: Path, result: Path, scale: int) -> Shifts:
                 found.append(shift(block))
     judged = bool(found) and far.any()
     return Shifts(np.array(found), shift(far) if judged else None, shift(~padding))
+
+
+def _is_lossy(dataset: Any) -> bool:
+    """Whether a file's pixels were compressed with losses, now or ever (PS3.3 C.7.6.1.1.5)."""
+    syntax = TRANSFER_SYNTAXES[str(dataset.file_meta.TransferSyntaxUID)]
+    return bool(syntax.lossy) or str(dataset.get("LossyImageCompression", "")) == "01"
 
 
 def _hounsfield(dataset: Any) -> np.ndarray:

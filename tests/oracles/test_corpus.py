@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from . import corpus as corpora
@@ -32,3 +34,11 @@ def test_every_refusal_is_one_line_with_a_known_reason(corpus: Corpus) -> None:
 def test_a_reason_that_nobody_knows_shows(broken_from: Conversion) -> None:
     wrong = Conversion("", broken_from.source, broken_from.target, 2, False, f"{broken_from.source}: Bad luck")
     assert not wrong.reason
+
+
+def test_what_a_message_allows_is_not_its_reason() -> None:
+    said = (
+        "a: 16 of 16 bits, high bit 15, unsigned, RGB; grey of 8 to 16 bits, palettes of unsigned ones and colour of "
+        "8 unsigned bits are allowed"
+    )
+    assert Conversion("", Path("a"), Path("b"), 2, False, said).reason == "number or use of bits"

@@ -57,9 +57,9 @@ def test_a_library_that_says_what_it_reads_is_heard(tmp_path: Path, monkeypatch:
         "import warnings\n"
         "import lightsr.pipeline as pipeline\n"
         "enlarge = pipeline.enlarge\n"
-        "def enlarge_aloud(image, upscaler):\n"
+        "def enlarge_aloud(image, upscaler, **options):\n"
         "    warnings.warn(f'odd value {image.header.AccessionNumber}')\n"
-        "    return enlarge(image, upscaler)\n"
+        "    return enlarge(image, upscaler, **options)\n"
         "pipeline.enlarge = enlarge_aloud\n"
     )
 

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.oracle
 
 
 def test_the_validator_finds_no_error_that_the_source_has_not(corpus: Corpus, ledger: Ledger) -> None:
-    tools.need("dciodvfy")
+    tools.need(*validator.PROGRAMS)
     failures = [
         f"{entry.label}: {error}" for entry in corpus for error in validator.new_errors(entry.source, entry.target)
     ]
@@ -30,7 +30,7 @@ def test_the_validator_finds_no_error_that_the_source_has_not(corpus: Corpus, le
     ],
 )
 def test_a_broken_result_shows(name: str, value: object, broken_from: Conversion, tmp_path: Path) -> None:
-    tools.need("dciodvfy")
+    tools.need(*validator.PROGRAMS)
     dataset = pydicom.dcmread(broken_from.target)
     if value is None:
         delattr(dataset, name)
@@ -43,6 +43,6 @@ def test_a_broken_result_shows(name: str, value: object, broken_from: Conversion
 
 
 def test_a_file_that_is_cut_short_shows(broken_from: Conversion, tmp_path: Path) -> None:
-    tools.need("dciodvfy")
+    tools.need(*validator.PROGRAMS)
     (tmp_path / "broken.dcm").write_bytes(broken_from.target.read_bytes()[:-1000])
     assert validator.new_errors(broken_from.source, tmp_path / "broken.dcm")

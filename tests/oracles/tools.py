@@ -8,6 +8,7 @@ import pytest
 
 PACKAGES = {
     "dciodvfy": "dicom3tools",
+    "dcmconv": "dcmtk",
     "dcmcrle": "dcmtk",
     "gdcmconv": "libgdcm-tools",
     "dcm2niix": "dcm2niix",

@@ -5,9 +5,14 @@ errors of source and result are compared, and only those count that are new.
 """
 
 import re
+import tempfile
 from pathlib import Path
 
+import pydicom
+
 from . import tools
+
+PROGRAMS = ("dciodvfy", "dcmconv")
 
 ERROR = re.compile(r"Error - (?:<(?P<path>/[^>]*)> - )?(?P<text>.*)")
 
@@ -31,9 +36,19 @@ def errors(path: Path) -> set[tuple[str, str]]:
     return {(match["path"] or "", match["text"]) for match in matches if match}
 
 
+def source_errors(path: Path) -> set[tuple[str, str]]:
+    """Errors of a source; a deflated one, which dciodvfy cannot read, is inflated first."""
+    if not pydicom.dcmread(path, specific_tags=[]).file_meta.TransferSyntaxUID.is_deflated:
+        return errors(path)
+    with tempfile.TemporaryDirectory() as scratch:
+        inflated = Path(scratch) / "inflated.dcm"
+        status, _ = tools.run("dcmconv", "+te", path, inflated)
+        return {("", f"dcmconv ended with status {status}")} if status else errors(inflated)
+
+
 def new_errors(source: Path, result: Path) -> list[str]:
     """Errors that the result has and its source has not; without values, which may be a patient's."""
-    known = {(_plain(path), text) for path, text in errors(source)}
+    known = {(_plain(path), text) for path, text in source_errors(source)}
     found = []
     for path, text in sorted(errors(result)):
         origins = [re.sub(pattern, to, path) for pattern, to in COPIES if pattern.match(path)]

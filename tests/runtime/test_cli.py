@@ -181,7 +181,7 @@ def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
     ("arguments", "message"),
     [
         (["none", "out"], "no such file or folder"),
-        (["in.png", "out", "--scale", "8"], "not bundled"),
+        (["in.png", "out", "--model", "tiny", "--scale", "8"], "not bundled"),
         (["in.png", "out", "--model", "x.onnx"], "no such model file"),
         (["--info", "nano"], "not bundled"),
     ],
