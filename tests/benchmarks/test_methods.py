@@ -151,8 +151,8 @@ def test_selection(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 def test_all_bundled_networks_of_a_scale_are_the_default() -> None:
     found = methods.select([], scale=2, threads=1)
     assert {entry.path.name for entry in found.networks} == {m.file_name for m in bundled_models() if m.scale == 2}
-    with pytest.raises(NetworkError, match="no model is bundled at x8; there are some at "):
-        methods.select([], scale=8, threads=1)
+    with pytest.raises(NetworkError, match="no model is bundled at x5; there are some at "):
+        methods.select([], scale=5, threads=1)
     with pytest.raises(NetworkError, match="'tiyn' x2: not bundled"):
         methods.select(["tiyn"], scale=2, threads=1)
 
