@@ -8,7 +8,7 @@ belong to modules that its kinds do not have (PS3.3 A.8.1 to A.8.5), and go.
 from collections.abc import Iterable
 from typing import Any
 
-from lightsr import overlays
+from lightsr import elements
 from lightsr.errors import ImageError
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -87,7 +87,7 @@ def convert(dataset: Any, frames: int) -> None:
     for element in list(dataset):
         tag, keyword = element.tag, element.keyword
         acquired = tag.group == 0x18 and keyword not in kept
-        drawn = several and tag.group in overlays.GROUPS  # the kinds of several frames have no such module
+        drawn = several and tag.group in elements.OVERLAY_GROUPS  # the kinds of several frames have no such module
         if acquired or drawn or tag.group == 0x54 or tag in STAGES or keyword in gone:
             del dataset[tag]
     dataset.ConversionType = "WSD"  # by a workstation (C.8.6.1)

@@ -51,7 +51,7 @@ REMOVED = (
 
 
 TEMPORARY_PREFIX = ".lightsr-"
-"""Start of the names of temporary files, where the system wants them to have one."""
+"""Start of the names of files that are still being written, and of temporary ones where these need a name."""
 
 PALETTE_TAGS = range(0x00281100, 0x00281300)
 """Palette tables, their descriptors and identifiers (C.7.9)."""

@@ -26,9 +26,12 @@ MAX_VALUE_BYTES = 2**20
 A decimal of two bytes becomes an object of some hundred; binary data and long texts stay what they are.
 """
 
+OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
+"""Groups that may each hold one overlay plane (7.6)."""
+
 BINARY_TAGS = (
     *(range(0x00281200, 0x00281300), range(0x00283006, 0x00283007), range(0x7FE00000, 0x7FE10000)),
-    *(range(0x54001010, 0x54001011), *(range(group << 16, (group + 1) << 16) for group in range(0x6000, 0x6020, 2))),
+    *(range(0x54001010, 0x54001011), *(range(group << 16, (group + 1) << 16) for group in OVERLAY_GROUPS)),
 )
 """Elements that hold binary data, where their representation is left out: tables, overlays, pixels, waveforms."""
 

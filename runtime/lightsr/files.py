@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lightsr import derive, dicom, raster
+from lightsr.derive import TEMPORARY_PREFIX
 from lightsr.errors import ImageError, OutputError
 from lightsr.image import Frames, Image
 
 HEAD_BYTES = 132
 """Bytes that tell a file's kind: a DICOM file has "DICM" at 128 (PS3.10, 7.1)."""
-
-TEMPORARY_PREFIX = ".lightsr-"
-"""Start of the names of files that are still being written."""
 
 
 def head(path: Path) -> bytes:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from lightsr.errors import ImageError
 from lightsr.regions import Region
 
+MAX_PIXELS = 100_000_000
+"""Pixels of one picture or frame above which a file is refused, before it is decoded."""
+
 Photometric = Literal["MONOCHROME1", "MONOCHROME2", "RGB"]
 
 LUMA = (0.299, 0.587, 0.114)

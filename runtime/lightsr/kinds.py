@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lightsr.errors import ImageError
+from lightsr.provenance import texts
 
 SOP_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.1": "CR",
@@ -89,7 +90,7 @@ def check(header: Any, path: Path) -> str:
     kind = SOP_CLASSES[uid]
     if kind not in CINE_KINDS and header.get("NumberOfFrames") not in (None, "", 1):
         raise ImageError(f"{path}: a {kind} image of several frames; one frame is allowed")
-    types = [str(value).upper() for value in _values(header, "ImageType")]
+    types = [text.upper() for text in texts(header, "ImageType")]
     for value in types:
         if value in REFUSED_IMAGE_TYPES.get(kind, {}):
             what = REFUSED_IMAGE_TYPES[kind][value]
@@ -118,10 +119,3 @@ def refusal(uid: str, path: Path) -> ImageError:
     found = f"'{name}'" if name and name != uid else "an unknown SOP class"
     allowed = ", ".join(dict.fromkeys(SOP_CLASSES.values()))
     return ImageError(f"{path}: {found}; {allowed} images (not the enhanced ones) are allowed")
-
-
-def _values(dataset: Any, name: str) -> list[Any]:
-    value = dataset.get(name)
-    if value is None or value == "":
-        return []
-    return [value] if isinstance(value, str) else list(value)

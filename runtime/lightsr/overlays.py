@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightsr.elements import OVERLAY_GROUPS
 from lightsr.errors import ImageError
-
-GROUPS = range(0x6000, 0x6020, 2)
-"""Groups that may each hold one plane (PS3.5, 7.6)."""
 
 ROWS, COLUMNS, FRAMES, ORIGIN = 0x0010, 0x0011, 0x0015, 0x0050
 BITS_ALLOCATED, BIT_POSITION, AREA, DATA = 0x0100, 0x0102, 0x1301, 0x3000
@@ -49,7 +47,7 @@ def enlarge(dataset: Any, scale: int) -> None:
     """
     groups = {tag.group for tag in dataset.keys() if 0x6000 <= tag.group <= 0x60FF}  # noqa: SIM118
     for group in sorted(groups):
-        if group in GROUPS and _number(dataset, group, BITS_ALLOCATED) == 1 and _tag(group, DATA) in dataset:
+        if group in OVERLAY_GROUPS and _number(dataset, group, BITS_ALLOCATED) == 1 and _tag(group, DATA) in dataset:
             _enlarge(dataset, group, scale)
         else:
             for tag in [tag for tag in dataset.keys() if tag.group == group]:  # noqa: SIM118

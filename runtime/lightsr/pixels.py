@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightsr.elements import OVERLAY_GROUPS
 from lightsr.errors import ImageError
-
-MAX_PIXELS = 100_000_000
-"""Pixels of one frame above which a file is refused."""
+from lightsr.image import MAX_PIXELS
 
 PHOTOMETRIC = {
     "MONOCHROME1": 1,
@@ -143,7 +142,7 @@ def described(header: Any, path: Path) -> PixelDescription:
 def _overlay_bits(header: Any, allocated: int) -> int:
     """Mask of the bits of a pixel's word in which an overlay group without data of its own lies (C.9.2.1)."""
     mask = 0
-    for group in range(0x6000, 0x6020, 2):
+    for group in OVERLAY_GROUPS:
         position = header.get((group, 0x0102))
         if position is not None and (group, 0x3000) not in header and isinstance(position.value, int):
             mask |= 1 << position.value if 0 <= position.value < allocated else 0
@@ -203,10 +202,11 @@ def values_of(words: NDArray[Any], of: PixelDescription, path: Path) -> NDArray[
     above = unused - of.low_bit
     values = (words << above).view(of.dtype) >> unused  # of a signed type this repeats the sign
     foreign = (values << of.low_bit).view(words.dtype) ^ words
-    if of.signed:  # some writers leave the unused bits of negative values at 0
-        used = np.array(((1 << of.stored) - 1) << of.low_bit, words.dtype)
-        foreign = foreign if (words & ~used & ~np.array(of.overlay_bits, words.dtype)).any() else foreign & used
-    if (foreign & ~np.array(of.overlay_bits, words.dtype)).any():
+    undeclared = ~np.array(of.overlay_bits, words.dtype)
+    unused_bits = ~np.array(((1 << of.stored) - 1) << of.low_bit, words.dtype)
+    # Some writers leave the unused bits of negative values at 0, in every word of a picture.
+    all_zero = of.signed and not (words & unused_bits & undeclared).any()
+    if not all_zero and (foreign & undeclared).any():
         raise ImageError(
             f"{path}: values outside its {of.stored} stored bits, perhaps an overlay that its header does not "
             "declare; values within them are allowed"

@@ -13,10 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsr.errors import ImageError
-from lightsr.image import Frames, Image, Photometric
-
-MAX_PIXELS = 100_000_000
-"""Pixels above which a PNG or JPEG is refused, before it is decoded."""
+from lightsr.image import MAX_PIXELS, Frames, Image, Photometric
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"

@@ -39,7 +39,7 @@ def test_values_come_back_from_anywhere_in_their_words(
 
 
 @given(layout=layouts(), word=st.integers(0, 2**16 - 1))
-def test_a_word_with_a_foreign_bit_is_refused_unless_the_bit_is_an_overlays(
+def test_a_word_with_a_foreign_bit_is_refused_unless_it_is_an_overlays_or_a_sign_left_out(
     layout: tuple[int, int, int, bool], word: int
 ) -> None:
     allocated, stored, low_bit, signed = layout
@@ -49,7 +49,11 @@ def test_a_word_with_a_foreign_bit_is_refused_unless_the_bit_is_an_overlays(
         value -= 2**stored
     foreign = ((value << low_bit) % 2**allocated) ^ word
     words = np.array([[word] * 4], f"u{allocated // 8}")
-    if foreign:
+    sign_left_out = signed and word == (value % 2**stored) << low_bit
+    if sign_left_out:
+        plain = a_description(allocated, stored, low_bit, signed=signed)
+        assert values_of(words, plain, Path("a")).tolist() == [[value] * 4]
+    elif foreign:
         with pytest.raises(ImageError, match=f"values outside its {stored} stored bits"):
             values_of(words, a_description(allocated, stored, low_bit, signed=signed), Path("a"))
     masked = a_description(allocated, stored, low_bit, signed=signed, overlay_bits=foreign)
