@@ -1,4 +1,7 @@
-"""How far networks have come after equal times of training."""
+"""How far networks have come after equal times of training.
+
+Times are those that the training's process spent on processors: others who share the machine do not count.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -65,7 +68,7 @@ def text(rows: Sequence[Mapping[str, Any]]) -> str:
         cells = ["" if gain is None else f"{gain:+.2f}" for gain in (*gains, last_gain(row["curve"]))]
         lines.append(f"| {' | '.join((row['name'], *cells))} |")
     note = (
-        "Held back, after equal times of training, validations left out: dB over bicubic at the last validation up to "
-        "then, or at the end where the steps were done before"
+        "Held back, after equal times of training on processors, validations left out: dB over bicubic at the last "
+        "validation up to then, or at the end where the steps were done before"
     )
     return "\n".join([*lines, "", note])

@@ -261,7 +261,7 @@ def _row(variant: Variant, fp32: onnx.ModelProto, folder: Path) -> dict[str, Any
     trained = checkpoint.load(folder)
     lr = np.zeros((1, 1, SIDE_PX, SIDE_PX), np.float32)
     lines = [json.loads(line) for line in (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()]
-    seconds = {line["stage"]: line["seconds"] for line in lines}
+    seconds = {line["stage"]: line["processor_seconds"] for line in lines}
     return {
         "name": variant.name,
         "note": variant.note,
@@ -273,7 +273,12 @@ def _row(variant: Variant, fp32: onnx.ModelProto, folder: Path) -> dict[str, Any
         "seconds": sum(seconds.values()),
         "held_back_gain_db": trained.provenance["held_back_gain_db"],
         "curve": [
-            {"stage": line["stage"], "step": line["step"], "seconds": line["seconds"], "gain_db": line["gain_db"]}
+            {
+                "stage": line["stage"],
+                "step": line["step"],
+                "seconds": line["processor_seconds"],
+                "gain_db": line["gain_db"],
+            }
             for line in lines
             if "gain_db" in line
         ],
@@ -326,7 +331,7 @@ def text(content: Mapping[str, Any]) -> str:
     facts, rows = content["protocol"], content["variants"]
     fronts = {latency: on_front(rows, latency) for latency in ("fp32_ms", "int8_ms")}
     ranges = [entry["range"] for entry in content["interpolation"]["bicubic"]]
-    head = ["network", "", "parameters", "MAC per output px", "steps", "train s", "fp32 ms", "int8 ms", "held back"]
+    head = ["network", "", "parameters", "MAC per output px", "steps", "train CPU s", "fp32 ms", "int8 ms", "held back"]
     head += [f"{name} dB" for name in ranges] + [f"{name} SSIM" for name in ranges]
     lines = [f"| {' | '.join(head)} |", "| --- | --- |" + " ---: |" * (len(head) - 2)]
     for name, entries in content["interpolation"].items():
@@ -346,6 +351,7 @@ def text(content: Mapping[str, Any]) -> str:
         f"{images}); {facts['side_px']}x{facts['side_px']} input, minimum of {facts['rounds']} runs of all in turns, "
         f"one thread of {content['processor']}; * no other variant is as fast and as good in every range; held back: "
         "dB over bicubic on the training set's own held-back patients, mean of the modalities, what choices are made by"
+        "; train CPU s: what the training's process spent on processors, validations left out"
     )
     if content["left_out"]:
         note += f". Not in this run: {', '.join(content['left_out'])}"

@@ -145,7 +145,7 @@ class Trainer:
         self.optimiser = torch.optim.Adam(self.learned, lr=settings.learning_rate)
         self.loss_of = self._loss_of()
         self.step = 0
-        self.seconds = 0.0
+        self.seconds = self.processor_seconds = 0.0
         self.gain_db: dict[str, float] = {}
 
     def _freeze(self) -> None:
@@ -197,6 +197,7 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
         self.seconds = state["seconds"]
+        self.processor_seconds = state.get("processor_seconds", 0.0)  # states of older versions have none
         self.gain_db = state["gain_db"]
 
     def train(self, report: Callable[[Progress], None], should_stop: Callable[[], bool]) -> bool:
@@ -230,8 +231,7 @@ class Trainer:
                         f"{self.run}: the loss is {loss} at step {self.step:,} of stage {self.stage.name}; what was "
                         "saved before is kept; lower learning_rate, or clip, and start anew or from that"
                     )
-                per_second, waiting, spent = pace.lap(self.step)
-                self.seconds += spent
+                per_second, waiting = self._lap(pace)
                 if first:
                     if validated:
                         self._validate(board)
@@ -247,11 +247,18 @@ class Trainer:
             ahead.close()
             if board:
                 board.close()
-        self.seconds += pace.lap(self.step)[2]
+        self._lap(pace)
         if first:
             self.save()
         self.processes.wait()
         return self.step >= settings.steps
+
+    def _lap(self, pace: "_Pace") -> tuple[float, float]:
+        """Count the time since the last lap; steps a second and share spent waiting in it."""
+        per_second, waiting, spent, worked = pace.lap(self.step)
+        self.seconds += spent
+        self.processor_seconds += worked
+        return per_second, waiting
 
     def _open_run(self) -> None:
         """Make the run folder, and note where the images are, for the export."""
@@ -297,6 +304,7 @@ class Trainer:
             "loss": progress.loss,
             "learning_rate": rate,
             "seconds": round(self.seconds, 1),
+            "processor_seconds": round(self.processor_seconds, 1),
             "steps_per_second": round(progress.steps_per_second, 2),
             "waiting_share": round(progress.waiting_share, 4),
             **({"gain_db": progress.gain_db} if progress.gain_db else {}),
@@ -333,6 +341,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
+            "processor_seconds": self.processor_seconds,
             "gain_db": self.gain_db,
         }
         checkpoint.save_atomically(state, self.run / STATE_FILE)
@@ -367,16 +376,17 @@ class _Pace:
     def __init__(self, step: int) -> None:
         self.step = step
         self.waited = 0.0
-        self.since = time.perf_counter()
+        self.go_on()
 
-    def lap(self, step: int) -> tuple[float, float, float]:
-        """Steps per second, waiting share and seconds since the last lap."""
+    def lap(self, step: int) -> tuple[float, float, float, float]:
+        """Steps per second, waiting share, seconds since the last lap, and those this process was on a processor."""
         spent = max(time.perf_counter() - self.since, 1e-9)
-        found = max(step - self.step, 1) / spent, min(1.0, self.waited / spent), spent
+        worked = time.process_time() - self.worked_since
+        found = max(step - self.step, 1) / spent, min(1.0, self.waited / spent), spent, worked
         self.step, self.waited = step, 0.0
-        self.since = time.perf_counter()
+        self.go_on()
         return found
 
     def go_on(self) -> None:
         """Leave out the time since the lap."""
-        self.since = time.perf_counter()
+        self.since, self.worked_since = time.perf_counter(), time.process_time()
