@@ -8,7 +8,7 @@ DEV := .venv
 DEVICE := .venv-device
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-oracles lint format bench clean
+.PHONY: demo test test-oracles lint format bench pictures clean
 
 demo: $(DEVICE)/installed
 	$(DEVICE)/bin/lightsr-infer --demo demo --force
@@ -34,6 +34,10 @@ bench: $(DEV)/installed
 	    --markdown docs/benchmarks.md --figure docs/benchmarks.png --force
 	$(DEV)/bin/lightsr-bench tables docs/experiments.md $(wildcard docs/results/experiments/*.json)
 	$(DEV)/bin/lightsr-bench tables docs/export.md $(wildcard docs/results/export/*.json)
+
+# The pictures of docs/dicom.md, of pydicom's sample images.
+pictures: demo
+	cp demo/ct.png demo/mr.png demo/us.png docs/pictures/
 
 clean:
 	rm -rf $(DEV) $(DEVICE) build dist demo

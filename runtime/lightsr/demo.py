@@ -92,6 +92,8 @@ def run(folder: Path, *, threads: int | None = None, overwrite: bool = False) ->
             rows.append(_row(name, precision, source, target, threads, overwrite))
         enlarged = pydicom.dcmread(folder / f"{name}-x2-int8.dcm").pixel_array
         picture = comparison(files.read(source), enlarged)
+        if np.all(picture == picture[..., :1]):  # a third of the bytes
+            picture = picture[..., 0]
         with files.new_file(folder / f"{name}.png", overwrite=overwrite) as file:
             raster.write_png(picture, file)
     return rows

@@ -50,13 +50,13 @@ REASONS = (
 )
 """What the message of a refusal matches, and the short name of its reason; the first match counts."""
 
-OTHER_SCALES = (3, 4)
+OTHER_SCALES = (3, 4, 8)
 """Scales besides 2, for one file of every kind and collection."""
 
-MAX_PIXELS = 4_000_000
-"""Of all frames of a source together, above which it is converted at scale 2 alone."""
+MAX_PIXELS = 32_000_000
+"""Of all frames of a result together, above which a source is not converted at a scale other than 2."""
 
-MODELS = {2: "tiny", 3: "base", 4: "tiny"}
+MODELS = {2: "tiny", 3: "base", 4: "tiny", 8: "base"}
 """Bundled model for each scale: the smallest there is."""
 
 
@@ -177,15 +177,16 @@ def convert_all(folders: dict[str, Path], out: Path, upscalers: Callable[[int], 
     said: dict[str, tuple[str, ...]] = {}
     for collection, folder in folders.items():
         outcomes, said[collection] = command_line(folder, out / "x2" / collection)
-        kinds: set[tuple[str, ...]] = set()
+        kinds: set[tuple[int, tuple[str, ...]]] = set()
         for outcome in outcomes:
             source, done = Path(outcome["source"]), outcome["status"] == "done"
             tried.append(Conversion(collection, source, Path(outcome["target"]), 2, done, outcome["message"]))
             pixels = outcome["frames"] * math.prod(outcome["size_in"])
-            if not done or pixels > MAX_PIXELS or (kind := _kind(tried[-1].target)) in kinds:
-                continue
-            kinds.add(kind)
+            kind = _kind(tried[-1].target) if done else ()
             for scale in OTHER_SCALES:
+                if not done or pixels * scale**2 > MAX_PIXELS or (scale, kind) in kinds:
+                    continue
+                kinds.add((scale, kind))
                 target = out / f"x{scale}" / collection / source.relative_to(folder)
                 result = enlarge_file(source, target, cast(Upscaler, upscalers(scale)))
                 others.append(Conversion(collection, source, target, scale, result.status == "done", result.message))

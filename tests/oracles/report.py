@@ -84,7 +84,7 @@ def tables(tried: tuple[Conversion, ...], others: int, ledger: Ledger) -> str:
             for label, count in counts.items()
         ),
         "",
-        f"The oracles judge {others} more results at x3 (`base`) and x4 (`tiny`): one of each kind and collection.",
+        f"The oracles judge {others} more results at x3, x8 (`base`) and x4 (`tiny`): one of each kind and collection.",
         "",
         "| oracle | checked | failures | largest error |",
         "| --- | ---: | ---: | --- |",

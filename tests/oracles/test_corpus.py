@@ -21,7 +21,7 @@ def test_every_file_is_converted_or_refused(corpus: Corpus) -> None:
 
 
 def test_what_is_converted_at_one_scale_is_converted_at_all(corpus: Corpus) -> None:
-    assert {entry.scale for entry in corpus.others} == {3, 4}
+    assert {entry.scale for entry in corpus.others} == set(corpora.OTHER_SCALES)
     assert not [entry.label for entry in corpus.others if not entry.converted]
 
 

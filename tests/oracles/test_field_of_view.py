@@ -22,7 +22,7 @@ pytestmark = pytest.mark.oracle
 def test_a_series_keeps_its_field_of_view(corpus: Corpus, ledger: Ledger, tmp_path: Path) -> None:
     tools.need("dcm2niix")
     folders = [(folder, target) for folder, target in series_of(corpus).items()]
-    for scale in (2, 3, 4):
+    for scale in (2, 3, 4, 8):
         source = oblique_series(tmp_path / f"oblique{scale}")
         folders.append((source, enlarged(source, tmp_path / f"enlarged{scale}", scale)))
     moved = {

@@ -22,7 +22,7 @@ def test_the_demonstration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert 30 < row["peak_mib"] < 500
     for name in ("ct", "mr", "us"):
         picture = raster.read(folder / f"{name}.png").pixels
-        assert picture.shape[2] == 3
+        assert picture.shape[2:] == ((3,) if name == "us" else ())
         assert min(picture.shape[:2]) > 400
         assert picture.std() > 20
     assert main(["--demo", str(folder)]) == 1
