@@ -11,9 +11,20 @@ import pytest
 SAMPLES = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def one_torch_thread() -> None:
-    """Networks of a test's size gain nothing from threads, which wait for each other on a busy machine."""
+    """Networks of a test's size gain nothing from threads, which wait for each other on a busy machine.
+
+    Gradients are the same to the last bit only with as many threads: those of fixtures of a
+    module, too, which come before those of a test.
+    """
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread_again(one_torch_thread: None) -> None:
+    """After a test that has set another number."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
 

@@ -144,7 +144,7 @@ def only(experiment: Experiment, names: Sequence[str]) -> Experiment:
     return replace(experiment, variants=chosen, left_out=tuple(name for name in known if name not in names))
 
 
-WHOLE = frozenset({"degradations", "hard_share"})
+WHOLE = frozenset({"degradations", "hard_share", "modality_weight"})
 """Tables that are one value: a variant's replaces the common one."""
 
 

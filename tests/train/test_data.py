@@ -209,6 +209,19 @@ def test_unit_patches_are_the_same_mapped_as_their_whole_image_and_weighted_back
             assert min(np.abs(windows - turned).max(axis=(2, 3)).min() for turned in turns) < 0.01
 
 
+def test_a_modality_is_drawn_as_often_as_it_weighs(folder: Path) -> None:
+    first, second, *_ = data.load([folder], 2, min_side_px=16).pairs
+    pairs = [
+        dataclasses.replace(pair, origin=dataclasses.replace(pair.origin, modality=modality))
+        for pair, modality in ((first, "CT"), (second, "MR"))
+    ]
+    settings = {"scale": 2, "patch_px": 16, "batch": 1000, "seed": 3, "unit": True}
+    mark = IntensityMap.of(second.low).span / second.error
+    for weight, share in ((None, 1 / 2), ({"MR": 3.0}, 3 / 4), ({"CT": 3.0}, 1 / 4), ({"US": 9.0}, 1 / 2)):
+        batch = PatchSampler(pairs, modality_weight=weight, **settings).draw(0)
+        assert np.isclose(batch.weight.ravel(), mark).mean() == pytest.approx(share, abs=0.05)
+
+
 def test_tables_and_hidden_files_are_no_images(folder: Path) -> None:
     (folder / ".hidden.png").write_bytes(b"x")
     (folder / ".folder").mkdir()

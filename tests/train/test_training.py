@@ -206,6 +206,7 @@ def test_a_configuration_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("[training]\nloss = 3", "loss is 3; a text is needed"),
         ('[training]\nloss = "huber"', "loss is 'huber'; absolute, charbonnier, squared are allowed"),
         ("[training]\ndegradations = {}", "degradations names none"),
+        ("[training]\nmodality_weight = { MR = 0 }", "that of MR is 0"),
         ("[training]\ndegradations = { bicubic = 0 }", "share of 'bicubic' is 0"),
         ("[training]\ndegradations = { cubic = 1 }", "'cubic' is not one of bicubic"),
         ('[training]\nfrozen = "stem"', "a list of texts is needed"),

@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
 
 class PatchSampler:
-    """Draws batches of patches: modality, then patient, then image, each with equal chance.
+    """Draws batches of patches: modality, then patient, then image, each with equal chance unless weighted.
 
     A patch depends on the seed, the step and its number alone, so that a resumed run sees
     what a straight one sees, and so do many processes that share the batches.
@@ -53,6 +53,8 @@ class PatchSampler:
     hard_share : dict of str to float, optional
         For a modality, share of the patches whose place is drawn by `Pair.hardness`, so that
         rare sharp edges, which most of the squared error comes from, are seen often enough.
+    modality_weight : dict of str to float, optional
+        For a modality, how often it is drawn beside the others, each of which counts 1.
     mix : dict of str to float, optional
         Share of every degradation, in the order of `Pair.lows`.
     margin_px : int
@@ -75,6 +77,7 @@ class PatchSampler:
         seed: int,
         unit: bool = False,
         hard_share: dict[str, float] | None = None,
+        modality_weight: dict[str, float] | None = None,
         mix: dict[str, float] | None = None,
         margin_px: int = 0,
         edge_share: float = 0.0,
@@ -96,6 +99,8 @@ class PatchSampler:
         for pair in pairs:
             groups.setdefault(pair.origin.modality, {}).setdefault(pair.origin.subject, []).append(pair)
         self.groups = [list(subjects.values()) for subjects in groups.values()]
+        weights = [(modality_weight or {}).get(modality, 1.0) for modality in groups]
+        self.chances = np.cumsum(weights) / sum(weights) if len(set(weights)) > 1 else None
         self._facts: dict[tuple[int, int, Any], Any] = {}
 
     def draw(self, step: int, *, first: int = 0, every: int = 1) -> Batch:
@@ -108,7 +113,11 @@ class PatchSampler:
         return Batch(low, high, weight[..., None, None])
 
     def _patch(self, random: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32], np.floating[Any]]:
-        subjects = self.groups[random.integers(len(self.groups))]
+        if self.chances is None:
+            group = int(random.integers(len(self.groups)))
+        else:
+            group = int(np.searchsorted(self.chances[:-1], random.random(), side="right"))
+        subjects = self.groups[group]
         images = subjects[random.integers(len(subjects))]
         pair = images[random.integers(len(images))]
         if self.oversampled_share and random.random() < self.oversampled_share:

@@ -75,6 +75,8 @@ class TrainingConfig:
         For a modality, share of its patches that are drawn where bicubic interpolation errs
         most. Ultrasound and radiographs have burned-in text and markers, the sharpest edges
         there are, on few pixels.
+    modality_weight : table
+        For a modality, how often it is drawn beside the others, each of which counts 1.
     precision : {"float32", "bfloat16"}
         Of the convolutions between stem and picture.
     compile : bool
@@ -105,6 +107,7 @@ class TrainingConfig:
     frozen: tuple[str, ...] = ()
     degradations: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_MIX))
     hard_share: dict[str, float] = field(default_factory=lambda: {"US": 0.25, "XR": 0.25})
+    modality_weight: dict[str, float] = field(default_factory=dict)
     precision: Precision = "float32"
     compile: bool = False
     clip: float = 1.0
@@ -143,6 +146,9 @@ class TrainingConfig:
         for modality, share in self.hard_share.items():
             if not 0.0 <= share <= 1.0:
                 raise ValueError(f"hard_share: that of {modality} is {share}; 0 to 1 is allowed")
+        for modality, weight in self.modality_weight.items():
+            if not 0.0 < weight < math.inf:
+                raise ValueError(f"modality_weight: that of {modality} is {weight}; a number above 0 is needed")
         if not self.degradations:
             raise ValueError("degradations names none; at least one is needed")
         for text, share in self.degradations.items():

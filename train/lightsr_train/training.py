@@ -123,6 +123,7 @@ class Trainer:
             seed=settings.seed,
             unit=self.network.intensity == "unit",
             hard_share=settings.hard_share,
+            modality_weight=settings.modality_weight,
             mix=settings.degradations,
             margin_px=settings.margin_px,
             edge_share=settings.edge_share,
