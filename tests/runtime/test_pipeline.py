@@ -1,3 +1,4 @@
+import datetime
 import json
 import os
 import stat
@@ -349,3 +350,31 @@ def test_a_region_sequence_that_cannot_be_decoded_is_refused(
     assert outcome.status == "failed"
     assert outcome.message.startswith(f"{path}: damaged DICOM (")
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "examples_overlay.dcm", "examples_rgb_color.dcm"])
+def test_two_runs_give_equal_files_but_for_their_times(
+    name: str, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Later(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> "Later":
+            return cls(2031, 2, 3, 4, 5, 6, tzinfo=tz)
+
+    results = []
+    for threads in (1, 2):
+        upscaler = lightsr.load("tiny", scale=2, precision="int8", threads=threads)
+        target = tmp_path / f"{threads}.dcm"
+        assert pipeline.enlarge_file(samples / name, target, upscaler).status == "done"
+        results.append(pydicom.dcmread(target))
+        monkeypatch.setattr("lightsr.derive.datetime.datetime", Later)
+    found = set()
+    for first, second in zip(*(result.iterall() for result in results), strict=True):
+        if first.VR != "SQ" and first != second:
+            found.add(first.keyword)
+    assert found <= {f"{what}{kind}" for what in ("InstanceCreation", "Content") for kind in ("Date", "Time")} | {
+        "ContributionDateTime"
+    }
+    assert "ContentDate" in found
+    first, second = (tmp_path.joinpath(f"{threads}.dcm").read_bytes() for threads in (1, 2))
+    assert len(first) == len(second)
