@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsr import gate, kinds, regions
+from lightsr import functional_groups, gate, kinds, regions
 from lightsr.colour import palette, rgb_from_palette, rgb_from_ybr
 from lightsr.elements import PixelElement
 from lightsr.errors import ImageError
@@ -46,7 +46,7 @@ def opened(path: Path) -> Iterator[Frames]:
     Parameters
     ----------
     path : Path
-        CT, MR, CR or DX of one frame; US, XA or secondary capture of one or many.
+        CT, MR, CR or DX of one frame; US, XA, secondary capture, enhanced CT or MR of one or many.
         Grey of 8 to 16 bits, colour of 8, or a palette; compressed where a decoder is installed.
 
     Yields
@@ -114,15 +114,17 @@ def _frames(contents: Contents, stack: contextlib.ExitStack) -> Frames:
     # pydicom also reads file meta information that breaks the rules, and goes by what it finds there.
     if contents.syntax.uid != str(read_file_meta_info(path).get("TransferSyntaxUID", "")):
         raise ImageError(f"{path}: its file meta information can be read in two ways; nothing was read from it")
-    contents.stream.seek(0)
-    deciding = pydicom.dcmread(contents.stream, stop_before_pixels=True, specific_tags=list(DECIDING_TAGS))
-    kind = kinds.check(deciding, path)
+    deciding = pydicom.dcmread(contents.header_stream(), stop_before_pixels=True, specific_tags=list(DECIDING_TAGS))
+    kind = kinds.check(deciding, path, grouped=contents.frame_groups is not None)
     if contents.pixels is None:
         raise ImageError(f"{path}: has no pixels, or ends before them")
-    contents.stream.seek(0)
-    header = pydicom.dcmread(contents.stream, stop_before_pixels=True)
+    header = pydicom.dcmread(contents.header_stream(), stop_before_pixels=True)
     header.buffer = None  # of an inflated file: the whole content, which copies of the header would copy
     description = described(header, path)
+    groups, little = None, contents.syntax.little
+    if kind in kinds.ENHANCED:
+        element, stream = contents.frame_groups, contents.stream
+        groups = functional_groups.of(header, element, stream, path, kind=kind, little=little)
     ratio = None
     if not contents.syntax.codec:
         words = _native(contents, contents.pixels, description)
@@ -140,8 +142,18 @@ def _frames(contents: Contents, stack: contextlib.ExitStack) -> Frames:
         located = regions.of(header, size)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
-    make = _Maker(path, header, kind, description, words, located, little=contents.syntax.little)
-    return Frames(path, description.frames, size, make.photometric, make, header=header, lossy_ratio=ratio)
+    make = _Maker(path, header, kind, description, words, located, little=little)
+    return Frames(
+        path,
+        description.frames,
+        size,
+        make.photometric,
+        make,
+        header=header,
+        lossy_ratio=ratio,
+        groups=groups,
+        one_scale=groups is None or groups.one_scale,
+    )
 
 
 def _native(contents: Contents, pixels: PixelElement, of: PixelDescription) -> Words:

@@ -28,7 +28,7 @@ REASONS = (
     ),
     (r"transfer syntax .*decompress it first", "other compression"),
     (r"for which a decoder is missing", "decoder not installed"),
-    (r"images \(not the enhanced ones\) are allowed|has functional groups", "other kind of object"),
+    (r"enhanced MR, .* images are allowed|has functional groups", "other kind of object"),
     (r"of several frames", "several frames in one place"),
     (
         r"of type .*ordinary images are allowed|for processing|mask subtraction",
@@ -42,6 +42,11 @@ REASONS = (
     (r"palettes? (of|that|with)|segmented palettes|palette values in", "palette unclear"),
     (r"(must be the same|must go together|contradict each other about)", "header and compressed pixels contradict"),
     (r"its \w+ is (missing|no single whole number)|has no pixels|every pixel is padding", "no pixels, or undescribed"),
+    (
+        r"functional groups of \d+ frames, and|frames' functional|functional group \(|items of \w+ for one|FrameType is missing|part of a concatenation"
+        r"|not 1 number|its RescaleSlope is 0",
+        "functional groups unclear",
+    ),
     (r"not \d (positive )?numbers|position without|region without", "geometry unclear"),
     (r"frames advance by", "frame times unclear"),
     (r"not in the file's character set", "text not in its character set"),
