@@ -31,9 +31,6 @@ DERIVATION = "DerivationImageSequence"
 FRAME_TYPES = {"CT": "CTImageFrameTypeSequence", "MR": "MRImageFrameTypeSequence"}
 """Group that says what a frame is (C.8.15.3.1, C.8.13.5.1)."""
 
-UNASSIGNED = ("UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence")
-"""Attributes of a former single-frame image that no other group has (C.7.6.16.2.25, C.7.6.16.2.26)."""
-
 VOLUME_PLACES = ("PlanePositionVolumeSequence", "PlaneOrientationVolumeSequence", "PlanePositionSlideSequence")
 """Places in volumes and on slides, which enhanced CT and MR images do not have."""
 
@@ -67,7 +64,7 @@ class FunctionalGroups:
         stated = header.get("SpecificCharacterSet")
         self.character_set = stated
         self._encodings = convert_encodings(stated if stated is not None else "ISO_IR 6")
-        self._root = Dataset()  # what items of implicit VR need of the header (PS3.5, A.1)
+        self._root = Dataset()  # implicit VR leaves out whether numbers in items are signed (PS3.5, A.1)
         self._root.PixelRepresentation = header.PixelRepresentation
         items = header.get(SHARED) or []
         if len(items) > 1:
@@ -81,7 +78,6 @@ class FunctionalGroups:
     def frame(self, index: int) -> Any:
         """Groups of the frame `index` alone, counted from 0: a data set of its own at every call."""
         from pydicom.filereader import read_dataset
-        from pydicom.filewriter import correct_ambiguous_vr
 
         offset, length = self._element.items[2 * index], self._element.items[2 * index + 1]
         self._stream.seek(offset)
@@ -96,8 +92,7 @@ class FunctionalGroups:
             parent_encoding=self._encodings,
             at_top_level=False,
         )
-        if item.original_encoding[0]:
-            correct_ambiguous_vr(item, self._little, [item, self._root])
+        setattr(self._root, PER_FRAME, [item])  # hands its Pixel Representation down
         return item
 
     def __iter__(self) -> Iterator[Any]:

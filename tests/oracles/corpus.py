@@ -43,8 +43,8 @@ REASONS = (
     (r"(must be the same|must go together|contradict each other about)", "header and compressed pixels contradict"),
     (r"its \w+ is (missing|no single whole number)|has no pixels|every pixel is padding", "no pixels, or undescribed"),
     (
-        r"functional groups of \d+ frames, and|frames' functional|functional group \(|items of \w+ for one|FrameType is missing|part of a concatenation"
-        r"|not 1 number|its RescaleSlope is 0",
+        r"functional groups of \d+ frames, and|frames' functional|functional group \(|items of \w+(;| for one)"
+        r"|FrameType is missing|part of a concatenation|not 1 number|its RescaleSlope is 0",
         "functional groups unclear",
     ),
     (r"not \d (positive )?numbers|position without|region without", "geometry unclear"),
