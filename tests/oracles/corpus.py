@@ -132,7 +132,7 @@ class Corpus:
 class Interpolator:
     """Stands where an `Upscaler` does where files of any scale are judged by their geometry, not by the pictures."""
 
-    card = SimpleNamespace(name="bicubic", precision="fp32")
+    card = SimpleNamespace(name="bicubic", precision="fp32", intensity="any")
     model = SimpleNamespace(sha256="ab" * 32)
 
     def __init__(self, scale: int) -> None:
