@@ -142,7 +142,7 @@ def _frames(contents: Contents, stack: contextlib.ExitStack) -> Frames:
         located = regions.of(header, size)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
-    make = _Maker(path, header, kind, description, words, located, little=little)
+    make = _Maker(path, header, kind, description, words, located, groups, little=little)
     return Frames(
         path,
         description.frames,
@@ -194,6 +194,8 @@ class _Maker:
     words : callable
     located : tuple of Region
         Of an ultrasound picture, the same in every frame (PS3.3 C.8.5.5).
+    groups : FunctionalGroups or None
+        Of an enhanced image; what they say of a frame is then the header of its `Image`.
     little : bool
         Byte order of the header.
     """
@@ -206,11 +208,12 @@ class _Maker:
         description: PixelDescription,
         words: Words,
         located: tuple[Region, ...],
+        groups: functional_groups.FunctionalGroups | None,
         *,
         little: bool,
     ) -> None:
         self.path, self.header, self.description, self.words = path, header, description, words
-        self.regions = located
+        self.regions, self.groups = located, groups
         self.modality = str(header.get("Modality", "")) or kind
         self.subject = _subject(header)
         grey = description.photometric in GREY
@@ -222,7 +225,8 @@ class _Maker:
         """Image of the frame `index`, counted from 0."""
         with _told_as_image_errors(self.path):
             values = values_of(self.words(index), self.description, self.path)
-            return self._image(self._coloured(values))
+            header = self.header if self.groups is None else self.groups.flat(index)
+            return self._image(self._coloured(values), header)
 
     def _coloured(self, values: NDArray[Any]) -> NDArray[Any]:
         """Stored values of grey, colours as RGB; J2K's own colours are RGB already."""
@@ -230,7 +234,7 @@ class _Maker:
             return rgb_from_palette(values, *self.palette)
         return rgb_from_ybr(values) if self.description.photometric in ("YBR_FULL", "YBR_FULL_422") else values
 
-    def _image(self, pixels: NDArray[Any]) -> Image:
+    def _image(self, pixels: NDArray[Any], header: Any) -> Image:
         padding = None
         if self.padding_range:
             padding = (pixels >= self.padding_range[0]) & (pixels <= self.padding_range[1])
@@ -251,7 +255,7 @@ class _Maker:
             modality=self.modality,
             subject=self.subject,
             regions=self.regions,
-            header=self.header,
+            header=header,
         )
 
 

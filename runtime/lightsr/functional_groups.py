@@ -22,8 +22,8 @@ PER_FRAME = "PerFrameFunctionalGroupsSequence"
 MEASURES, POSITION, ORIENTATION = "PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence"
 """Spacing, position and orientation (C.7.6.16.2.1, C.7.6.16.2.3, C.7.6.16.2.4)."""
 
-RESCALE = "PixelValueTransformationSequence"
-"""Rescale slope and intercept (C.7.6.16.2.9)."""
+RESCALE, WINDOW = "PixelValueTransformationSequence", "FrameVOILUTSequence"
+"""Rescale slope and intercept, and window (C.7.6.16.2.9, C.7.6.16.2.10)."""
 
 DERIVATION = "DerivationImageSequence"
 """How and from what a frame was derived (C.7.6.16.2.6)."""
@@ -110,6 +110,16 @@ class FunctionalGroups:
         if len(items) > 1:
             raise ImageError(f"{self.path}: {len(items)} items of {name} for one frame; one is allowed; it is damaged")
         return items[0] if items else None
+
+    def flat(self, index: int) -> Any:
+        """Spacing, place, rescaling and window of the frame `index`, as a single-frame image states them."""
+        from pydicom.dataset import Dataset
+
+        own, found = self.frame(index), Dataset()
+        for name in (MEASURES, POSITION, ORIENTATION, RESCALE, WINDOW):
+            for element in self.of(own, name) or ():
+                found.add(element)
+        return found
 
     def plane(self, own: Any) -> geometry.Plane | None:
         """Where a frame lies in the patient."""

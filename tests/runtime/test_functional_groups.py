@@ -69,6 +69,24 @@ def test_groups_of_every_encoding(syntax: str, of_known_length: bool, tmp_path: 
         assert [own.to_json() for own in groups] == [own.to_json() for own in expected]
 
 
+def test_a_frame_states_what_a_single_image_would(tmp_path: Path) -> None:
+    """Those who judge or show a frame need its rescaling and window."""
+    names = ("FrameVOILUTSequence", "PixelValueTransformationSequence")
+
+    def own(index: int) -> dict[str, Any]:
+        rescale = group(RescaleIntercept=-1024, RescaleSlope=1 + index, RescaleType="HU")
+        return dict(zip(names, (group(WindowCenter=index, WindowWidth=9), rescale), strict=True))
+
+    path = save(an_enhanced(PIXELS, shared=dict.fromkeys(names), own=own), tmp_path / "a.dcm")
+    with dicom.opened(path) as frames:
+        for index, image in enumerate(frames):
+            header = image.header
+            assert (header.RescaleIntercept, header.RescaleSlope, header.WindowCenter) == (-1024, 1 + index, index)
+            assert header.ImagePositionPatient == position(index)
+            assert (header.ImageOrientationPatient, header.PixelSpacing) == (list(OBLIQUE), [0.8, 1.1])
+            assert "PatientID" not in header
+
+
 def test_compressed_frames(tmp_path: Path) -> None:
     path = compressed(an_enhanced(PIXELS), RLELossless, [rle(plane[None]) for plane in PIXELS], tmp_path / "a.dcm")
     with dicom.opened(path) as frames:
