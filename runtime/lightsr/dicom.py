@@ -121,10 +121,6 @@ def _frames(contents: Contents, stack: contextlib.ExitStack) -> Frames:
     header = pydicom.dcmread(contents.header_stream(), stop_before_pixels=True)
     header.buffer = None  # of an inflated file: the whole content, which copies of the header would copy
     description = described(header, path)
-    groups, little = None, contents.syntax.little
-    if kind in kinds.ENHANCED:
-        element, stream = contents.frame_groups, contents.stream
-        groups = functional_groups.of(header, element, stream, path, kind=kind, little=little)
     ratio = None
     if not contents.syntax.codec:
         words = _native(contents, contents.pixels, description)
@@ -137,6 +133,10 @@ def _frames(contents: Contents, stack: contextlib.ExitStack) -> Frames:
         words = stack.enter_context(decoder.started(contents.stream, parts, contents.syntax, description, path))
         stored = sum(length for frame in parts for _, length in frame)
         ratio = description.frames * description.frame_bytes / max(stored, 1) if contents.syntax.lossy else None
+    groups, little = None, contents.syntax.little
+    if kind in kinds.ENHANCED:
+        element, stream = contents.frame_groups, contents.stream
+        groups = functional_groups.of(header, element, stream, path, kind=kind, little=little)
     size = (description.rows, description.columns)
     try:
         located = regions.of(header, size)

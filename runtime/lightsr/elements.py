@@ -35,6 +35,9 @@ The groups of one frame at a time become objects, so that theirs do not count as
 MAX_FRAME_VALUE_BYTES = 2**17
 """Length of all short values in the functional groups of one frame above which a file is refused."""
 
+MAX_GROUPED_FRAMES = 100_000
+"""Frames with functional groups above which a file is refused."""
+
 MAX_ALL_FRAMES_ELEMENTS = 2_000_000
 """Elements and items in the functional groups of all frames above which a file is refused: each takes time."""
 
@@ -217,6 +220,8 @@ class Walk:
                 break
             if tag != _ITEM:
                 raise ImageError(f"{self.path}: a sequence that holds {_shown(tag)} instead of items; it is damaged")
+            if len(items) >= 2 * MAX_GROUPED_FRAMES:
+                raise _TooMuchError(f"{self.path}: more than {MAX_GROUPED_FRAMES} frames; fewer are allowed")
             self._left, self._value_bytes = MAX_FRAME_ELEMENTS, 0
             self._count()
             if item_length == UNDEFINED:

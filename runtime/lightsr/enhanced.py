@@ -90,19 +90,22 @@ def frame_groups(frames: Frames, *, scale: int, producer: Producer) -> Iterator[
     """
     from pydicom.dataset import Dataset
 
-    groups, source = frames.groups, frames.header
+    groups = frames.groups
+    source = decoded_copy(frames.header)
+    source.remove_private_tags()
+    shared = (source.get(SHARED) or [Dataset()])[0]
     for index, stored in enumerate(groups):
         own = decoded_copy(stored)
         try:
             place = groups.plane(stored)
-            if not _moves_together(groups) and POSITION in groups.shared:
-                setattr(own, POSITION, copy.deepcopy(list(groups.shared.get(POSITION))))
+            if not _moves_together(groups) and POSITION in shared:
+                setattr(own, POSITION, copy.deepcopy(list(shared.get(POSITION))))
             _enlarge(own, scale, place)
         except ImageError as error:
             raise ImageError(f"{frames.source}: frame {index + 1}: {error}") from error
-        earlier = stored.get(DERIVATION) or groups.shared.get(DERIVATION) or [source]
+        earlier = own.get(DERIVATION) or shared.get(DERIVATION) or [source]
         derivation = Dataset()
-        provenance.derive(derivation, earlier, source, scale=scale, producer=producer, frame=index + 1)
+        provenance.derive(derivation, list(earlier), source, scale=scale, producer=producer, frame=index + 1)
         setattr(own, DERIVATION, [derivation])
         yield own
 

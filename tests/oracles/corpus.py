@@ -50,7 +50,10 @@ REASONS = (
     (r"not \d (positive )?numbers|position without|region without", "geometry unclear"),
     (r"frames advance by", "frame times unclear"),
     (r"not in the file's character set", "text not in its character set"),
-    (r"million are allowed|[GM]iB are allowed|would become|short values|\d (elements|deep|fragments)", "too large"),
+    (
+        r"million are allowed|[GM]iB are allowed|would become|short values|\d (elements|deep|fragments|frames; fewer)",
+        "too large",
+    ),
     (r"damaged|bytes of pixels; its size needs|its decoder|decode|compressed pixels|nested too deeply", "damaged"),
 )
 """What the message of a refusal matches, and the short name of its reason; the first match counts."""

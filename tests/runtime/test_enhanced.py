@@ -153,9 +153,11 @@ def test_every_frame_says_what_it_is_made_of(tmp_path: Path) -> None:
         assert name not in result
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
 @pytest.mark.parametrize("where", ["shared", "own", "data set"])
-def test_an_earlier_derivation_is_kept(where: str, tmp_path: Path) -> None:
-    said: dict[str, Any] = {"DerivationDescription": "MPR", "DerivationCodeSequence": code("113072", "MPR")}
+def test_an_earlier_derivation_is_kept(where: str, syntax: str, tmp_path: Path) -> None:
+    said: dict[str, Any] = {"DerivationDescription": "MPR", "DerivationCodeSequence": code("113072", "Größe")}
+    said["DerivationCodeSequence"][0].private_block(0x2005, "MAKER", create=True).add_new(1, "LO", SECRET)
     said["SourceImageSequence"] = group(ReferencedSOPClassUID="1.2", ReferencedSOPInstanceUID="9.9")
     sequence = {"DerivationImageSequence": group(**said)}
     if where == "shared":
@@ -165,13 +167,16 @@ def test_an_earlier_derivation_is_kept(where: str, tmp_path: Path) -> None:
     else:
         dataset = an_enhanced(PIXELS, **said)
     dataset.SourceImageEvidenceSequence = group(StudyInstanceUID="9.8")
-    _, result = enlarged(dataset, tmp_path)
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    _, result = enlarged(dataset, tmp_path, syntax=syntax)
+    assert b"MAKER" not in (tmp_path / "b.dcm").read_bytes()
     for index in range(3):
         (derivation,) = groups(result, index).DerivationImageSequence
         codes = [item.CodeValue for item in derivation.DerivationCodeSequence]
         earlier = where != "own" or index == 1
         assert derivation.DerivationDescription.startswith("MPR; lightsr" if earlier else "lightsr")
         assert codes == [*(["113072"] if earlier else []), "113085", "123110"]
+        assert derivation.DerivationCodeSequence[0].CodeMeaning == ("Größe" if earlier else "Spatial resampling")
         assert [item.ReferencedSOPInstanceUID for item in derivation.SourceImageSequence] == ["1.2.3.4"]
     assert "DerivationDescription" not in result
     assert [item.StudyInstanceUID for item in result.SourceImageEvidenceSequence] == ["1.2"]

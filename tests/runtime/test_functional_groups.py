@@ -20,6 +20,7 @@ from pydicom.uid import (
 
 from .dicom_files import compressed, rle, save
 from .enhanced_files import OBLIQUE, an_enhanced, group, item, position
+from .test_gate import EXPLICIT, ITEM, OPEN, SECONDS, in_its_own_process
 
 PIXELS = np.random.default_rng(0).integers(-900, 900, (3, 6, 8)).astype(np.int16)
 
@@ -281,6 +282,19 @@ def test_many_frames_are_counted_together(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(elements, "MAX_ALL_FRAMES_ELEMENTS", 25)
     with pytest.raises(ImageError, match="25 elements of all"), dicom.opened(path):
         pass
+    monkeypatch.setattr(elements, "MAX_GROUPED_FRAMES", 2)
+    with pytest.raises(ImageError, match="more than 2 frames; fewer are allowed"), dicom.opened(path):
+        pass
+
+
+@pytest.mark.parametrize("length", [OPEN, struct.pack("<I", 8 * 2**22)])
+def test_frames_without_number_take_no_memory(length: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes(EXPLICIT + b"\x00\x52\x30\x92SQ\0\0" + length + (ITEM + bytes(4)) * 2**22)
+    message, grown_mib, seconds = in_its_own_process(path)
+    assert message == f"{path}: more than 100000 frames; fewer are allowed"
+    assert grown_mib < 10
+    assert seconds < SECONDS
 
 
 def test_groups_that_stand_twice_are_refused(tmp_path: Path) -> None:
