@@ -30,7 +30,12 @@ FIRST_PIXEL_TAG = 0x7FE00000
 
 
 def decoded_copy(source: Any) -> Any:
-    """Copy of a data set that remembers nothing of how the source was encoded.
+    """Copy of a data set that remembers nothing of how the source was encoded; see `decoded`."""
+    return decoded(copy.deepcopy(source))
+
+
+def decoded(read: Any) -> Any:
+    """What was read of a data set, without a memory of how it was encoded; `read` itself is used up.
 
     pydicom decodes elements when they are first used, and keeps the bytes of words
     (OW and the like) as they were read; a big-endian source needs both done before it
@@ -38,7 +43,7 @@ def decoded_copy(source: Any) -> Any:
     """
     from pydicom.dataset import Dataset
 
-    big = not source.original_encoding[1]
+    big = not read.original_encoding[1]
     word_bytes = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
     def decode(parent: Any, element: Any) -> None:
@@ -48,13 +53,12 @@ def decoded_copy(source: Any) -> Any:
         elif big and element.VR == "UN":  # nobody knows how to turn these
             del parent[element.tag]
 
-    copied = copy.deepcopy(source)
     # Private elements may hold pixel coordinates, whole images or names; nobody need decode them.
-    for tag in [t for t in copied.keys() if t.is_private]:  # noqa: SIM118 (a Dataset yields elements, and decodes them)
-        del copied[tag]
-    copied.walk(decode)
+    for tag in [t for t in read.keys() if t.is_private]:  # noqa: SIM118 (a Dataset yields elements, and decodes them)
+        del read[tag]
+    read.walk(decode)
     dataset = Dataset()
-    for element in copied:
+    for element in read:
         dataset.add(element)
     return dataset
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from lightsr import geometry, provenance
-from lightsr.copies import decoded_copy, strip
+from lightsr.copies import decoded, decoded_copy, strip
 from lightsr.elements import FRAME_GROUPS
 from lightsr.errors import ImageError
 from lightsr.functional_groups import DERIVATION, FRAME_TYPES, MEASURES, ORIENTATION, POSITION, SHARED
@@ -95,9 +95,9 @@ def frame_groups(frames: Frames, *, scale: int, producer: Producer) -> Iterator[
     source.remove_private_tags()
     shared = (source.get(SHARED) or [Dataset()])[0]
     for index, stored in enumerate(groups):
-        own = decoded_copy(stored)
         try:
             place = groups.plane(stored)
+            own = decoded(stored)
             if not _moves_together(groups) and POSITION in shared:
                 setattr(own, POSITION, copy.deepcopy(list(shared.get(POSITION))))
             _enlarge(own, scale, place)
