@@ -3,10 +3,8 @@
 Clauses are of PS3.3 of the DICOM standard unless another part is named.
 """
 
-import copy
 import datetime
 import hashlib
-import re
 import shutil
 import struct
 import tempfile
@@ -18,7 +16,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsr import capture, geometry, provenance
+from lightsr import capture, enhanced, geometry, provenance
+from lightsr.copies import REMOVED as REMOVED
+from lightsr.copies import check_texts, decoded_copy, strip
 from lightsr.dicom import silenced
 from lightsr.errors import ImageError, LightsrError
 from lightsr.image import Frames
@@ -36,20 +36,6 @@ IMPLEMENTATION_VERSION = "LIGHTSR"
 MAX_DESCRIPTION = 64
 """Characters of Series Description (LO; PS3.5, 6.2)."""
 
-TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
-"""Value representations that Specific Character Set applies to (PS3.5, 6.1.2.2)."""
-
-REMOVED = (
-    *("DigitalSignaturesSequence", "MACParametersSequence", "EncryptedAttributesSequence"),
-    *("DataSetTrailingPadding", "StorageMediaFileSetID", "StorageMediaFileSetUID"),
-    *("ConversionSourceAttributesSequence", "AlternateRepresentationSequence"),
-    *("InstanceCreatorUID", "SOPInstanceStatus", "SOPAuthorizationDateTime", "SOPAuthorizationComment"),
-    *("AuthorizationEquipmentCertificationNumber", "ReferencedPerformedProcedureStepSequence"),
-    *("PresentationLUTSequence", "PixelDataAreaOriginRelativeToFOV"),
-)
-"""Attributes that hold for the source instance alone."""
-
-
 TEMPORARY_PREFIX = ".lightsr-"
 """Start of the names of files that are still being written, and of temporary ones where these need a name."""
 
@@ -58,9 +44,6 @@ PALETTE_TAGS = range(0x00281100, 0x00281300)
 
 PIXEL_COMPONENT_TAGS = range(0x00186044, 0x0018605B)
 """Calibration of an ultrasound region's samples (C.8.5.5): organization, mask, ranges, tables."""
-
-FIRST_PIXEL_TAG = 0x7FE00000
-"""From here on elements describe how the source's pixels were encoded, or would stand behind ours (C.7.6.3)."""
 
 MAX_PIXEL_BYTES = 2**32 - 2
 """Length of Pixel Data, which is written in 32 bits and must be even (PS3.5, 7.1.2)."""
@@ -116,7 +99,9 @@ def write(
         )
     name = getattr(file, "name", None)
     folder = str(Path(name).parent) if isinstance(name, str | Path) else None
-    with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, prefix=TEMPORARY_PREFIX, dir=folder) as waiting:
+    with _waiting(folder) as waiting, _waiting(folder) as groups:
+        if frames.groups is not None:
+            _write_groups(dataset, frames, scale, producer, groups)
         content = hashlib.sha256()
         for pixels in enlarged:
             part = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data.cast("B")
@@ -130,9 +115,30 @@ def write(
         )
         _set_file_meta(dataset)
         with silenced():
+            behind = enhanced.behind_groups(dataset) if frames.groups is not None else None
             dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=True)
+            if behind is not None:
+                enhanced.append(groups, behind, dataset, file)
         waiting.seek(0)
         _append_pixels(waiting, length, b"OB" if word_bytes == 1 else b"OW", file)
+
+
+def _waiting(folder: str | None) -> "tempfile.SpooledTemporaryFile[bytes]":
+    """A file without a name, for what must wait for what stands before it."""
+    return tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, prefix=TEMPORARY_PREFIX, dir=folder)
+
+
+def _write_groups(dataset: Any, frames: Frames, scale: int, producer: Producer, file: Any) -> None:
+    """Functional groups of every frame, in turn: those of a long series would not do in memory together."""
+    with silenced():
+        try:
+            for own in enhanced.frame_groups(frames, scale=scale, producer=producer):
+                check_texts(own, frames.source, dataset.get("SpecificCharacterSet"))
+                enhanced.write_item(own, dataset, file)
+        except LightsrError:
+            raise
+        except Exception as error:
+            raise ImageError(f"{frames.source}: damaged DICOM ({type(error).__name__}); nothing was written") from error
 
 
 def _append_pixels(content: Any, length: int, vr: bytes, file: BinaryIO) -> None:
@@ -148,14 +154,9 @@ def derived(frames: Frames, *, scale: int, producer: Producer, options: DicomOpt
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         if not source.get(name):
             raise ImageError(f"{path}: its {name} is missing, so nothing can be derived from it; mend it first")
-    dataset = _decoded_copy(source)
-    _check_texts(dataset, path)
-    dataset.remove_private_tags()
-    for name in REMOVED:
-        if name in dataset:
-            delattr(dataset, name)
-    for tag in [t for t in dataset.keys() if t >= FIRST_PIXEL_TAG]:  # noqa: SIM118
-        del dataset[tag]
+    dataset = decoded_copy(source)
+    check_texts(dataset, path)
+    strip(dataset)
     dataset.Rows, dataset.Columns = (scale * side for side in frames.size)
     try:
         geometry.enlarge(dataset, scale)
@@ -165,11 +166,13 @@ def derived(frames: Frames, *, scale: int, producer: Producer, options: DicomOpt
     _set_series(dataset, source, scale, producer, options)
     provenance.state(dataset, frames, scale=scale, producer=producer, equipment=options.equipment)
     _set_pixel_description(dataset, frames)
-    if options.as_capture:
-        try:
+    try:
+        if frames.groups is not None:
+            enhanced.convert(dataset, frames, scale=scale, producer=producer, options=options)
+        if options.as_capture:
             capture.convert(dataset, frames.count)
-        except ImageError as error:
-            raise ImageError(f"{path}: {error}") from error
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
     return dataset
 
 
@@ -183,62 +186,6 @@ def _check_frame_times(dataset: Any, source: Any, path: Path) -> None:
             raise ImageError(
                 f"{path}: its frames advance by the element {tag}, which cannot be kept; standard ones are allowed"
             )
-
-
-def _decoded_copy(source: Any) -> Any:
-    """Copy of a data set that remembers nothing of how the source was encoded.
-
-    pydicom decodes elements when they are first used, and keeps the bytes of words
-    (OW and the like) as they were read; a big-endian source needs both done before it
-    can be written in another order (PS3.5, 7.3 and A.3).
-    """
-    from pydicom.dataset import Dataset
-
-    big = not source.original_encoding[1]
-    word_bytes = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
-
-    def decode(parent: Any, element: Any) -> None:
-        if big and element.VR in word_bytes and isinstance(element.value, bytes):
-            words = np.frombuffer(element.value, dtype=f">u{word_bytes[element.VR]}")
-            element.value = words.astype(words.dtype.newbyteorder("<")).tobytes()
-        elif big and element.VR == "UN":  # nobody knows how to turn these
-            del parent[element.tag]
-
-    copied = copy.deepcopy(source)
-    # Private elements may hold pixel coordinates, whole images or names; nobody need decode them.
-    for tag in [t for t in copied.keys() if t.is_private]:  # noqa: SIM118 (a Dataset yields elements, and decodes them)
-        del copied[tag]
-    copied.walk(decode)
-    dataset = Dataset()
-    for element in copied:
-        dataset.add(element)
-    return dataset
-
-
-def _check_texts(dataset: Any, path: Path, inherited: Any = None) -> None:
-    """Refuse text that would be written as other text than was read: it is not in the character set it claims.
-
-    Raises
-    ------
-    ImageError
-        Names the attribute, never the text.
-    """
-    from pydicom.charset import convert_encodings, decode_bytes, encode_string
-
-    stated = dataset.get("SpecificCharacterSet", inherited)  # items inherit it (PS3.3 C.12.1.1.2)
-    encodings = convert_encodings(stated if stated is not None else "ISO_IR 6")
-    for element in dataset:
-        if element.VR == "SQ":
-            for item in element.value or []:
-                _check_texts(item, path, stated)
-        elif element.VR in TEXT_VRS and element.value:
-            texts = [element.value] if element.VM == 1 else list(element.value)
-            for text in (part for value in texts for part in re.split(r"[\^=]", str(value))):
-                if decode_bytes(encode_string(text, encodings), encodings, set()) != text or "\ufffd" in text:
-                    raise ImageError(
-                        f"{path}: {element.keyword or element.tag} holds text that is not in the file's character set "
-                        "and would be changed; mend its SpecificCharacterSet first"
-                    )
 
 
 def _made_by(scale: int, producer: Producer, options: DicomOptions) -> tuple[str, ...]:

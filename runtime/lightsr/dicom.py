@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsr import gate, kinds, regions
+from lightsr import functional_groups, gate, kinds, regions
 from lightsr.colour import palette, rgb_from_palette, rgb_from_ybr
 from lightsr.elements import PixelElement
 from lightsr.errors import ImageError
@@ -46,7 +46,7 @@ def opened(path: Path) -> Iterator[Frames]:
     Parameters
     ----------
     path : Path
-        CT, MR, CR or DX of one frame; US, XA or secondary capture of one or many.
+        CT, MR, CR or DX of one frame; US, XA, secondary capture, enhanced CT or MR of one or many.
         Grey of 8 to 16 bits, colour of 8, or a palette; compressed where a decoder is installed.
 
     Yields
@@ -114,13 +114,11 @@ def _frames(contents: Contents, stack: contextlib.ExitStack) -> Frames:
     # pydicom also reads file meta information that breaks the rules, and goes by what it finds there.
     if contents.syntax.uid != str(read_file_meta_info(path).get("TransferSyntaxUID", "")):
         raise ImageError(f"{path}: its file meta information can be read in two ways; nothing was read from it")
-    contents.stream.seek(0)
-    deciding = pydicom.dcmread(contents.stream, stop_before_pixels=True, specific_tags=list(DECIDING_TAGS))
-    kind = kinds.check(deciding, path)
+    deciding = pydicom.dcmread(contents.header_stream(), stop_before_pixels=True, specific_tags=list(DECIDING_TAGS))
+    kind = kinds.check(deciding, path, grouped=contents.frame_groups is not None)
     if contents.pixels is None:
         raise ImageError(f"{path}: has no pixels, or ends before them")
-    contents.stream.seek(0)
-    header = pydicom.dcmread(contents.stream, stop_before_pixels=True)
+    header = pydicom.dcmread(contents.header_stream(), stop_before_pixels=True)
     header.buffer = None  # of an inflated file: the whole content, which copies of the header would copy
     description = described(header, path)
     ratio = None
@@ -135,13 +133,27 @@ def _frames(contents: Contents, stack: contextlib.ExitStack) -> Frames:
         words = stack.enter_context(decoder.started(contents.stream, parts, contents.syntax, description, path))
         stored = sum(length for frame in parts for _, length in frame)
         ratio = description.frames * description.frame_bytes / max(stored, 1) if contents.syntax.lossy else None
+    groups, little = None, contents.syntax.little
+    if kind in kinds.ENHANCED:
+        element, stream = contents.frame_groups, contents.stream
+        groups = functional_groups.of(header, element, stream, path, kind=kind, little=little)
     size = (description.rows, description.columns)
     try:
         located = regions.of(header, size)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
-    make = _Maker(path, header, kind, description, words, located, little=contents.syntax.little)
-    return Frames(path, description.frames, size, make.photometric, make, header=header, lossy_ratio=ratio)
+    make = _Maker(path, header, kind, description, words, located, groups, little=little)
+    return Frames(
+        path,
+        description.frames,
+        size,
+        make.photometric,
+        make,
+        header=header,
+        lossy_ratio=ratio,
+        groups=groups,
+        one_scale=groups is None or groups.one_scale,
+    )
 
 
 def _native(contents: Contents, pixels: PixelElement, of: PixelDescription) -> Words:
@@ -182,6 +194,8 @@ class _Maker:
     words : callable
     located : tuple of Region
         Of an ultrasound picture, the same in every frame (PS3.3 C.8.5.5).
+    groups : FunctionalGroups or None
+        Of an enhanced image; what they say of a frame is then the header of its `Image`.
     little : bool
         Byte order of the header.
     """
@@ -194,11 +208,12 @@ class _Maker:
         description: PixelDescription,
         words: Words,
         located: tuple[Region, ...],
+        groups: functional_groups.FunctionalGroups | None,
         *,
         little: bool,
     ) -> None:
         self.path, self.header, self.description, self.words = path, header, description, words
-        self.regions = located
+        self.regions, self.groups = located, groups
         self.modality = str(header.get("Modality", "")) or kind
         self.subject = _subject(header)
         grey = description.photometric in GREY
@@ -210,7 +225,8 @@ class _Maker:
         """Image of the frame `index`, counted from 0."""
         with _told_as_image_errors(self.path):
             values = values_of(self.words(index), self.description, self.path)
-            return self._image(self._coloured(values))
+            header = self.header if self.groups is None else self.groups.flat(index)
+            return self._image(self._coloured(values), header)
 
     def _coloured(self, values: NDArray[Any]) -> NDArray[Any]:
         """Stored values of grey, colours as RGB; J2K's own colours are RGB already."""
@@ -218,7 +234,7 @@ class _Maker:
             return rgb_from_palette(values, *self.palette)
         return rgb_from_ybr(values) if self.description.photometric in ("YBR_FULL", "YBR_FULL_422") else values
 
-    def _image(self, pixels: NDArray[Any]) -> Image:
+    def _image(self, pixels: NDArray[Any], header: Any) -> Image:
         padding = None
         if self.padding_range:
             padding = (pixels >= self.padding_range[0]) & (pixels <= self.padding_range[1])
@@ -239,7 +255,7 @@ class _Maker:
             modality=self.modality,
             subject=self.subject,
             regions=self.regions,
-            header=self.header,
+            header=header,
         )
 
 

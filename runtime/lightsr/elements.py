@@ -26,6 +26,21 @@ MAX_VALUE_BYTES = 2**20
 A decimal of two bytes becomes an object of some hundred; binary data and long texts stay what they are.
 """
 
+MAX_FRAME_ELEMENTS = 10_000
+"""Elements and items in the functional groups of one frame above which a file is refused.
+
+The groups of one frame at a time become objects, so that theirs do not count as the file's. Scanners write 15 to 160.
+"""
+
+MAX_FRAME_VALUE_BYTES = 2**17
+"""Length of all short values in the functional groups of one frame above which a file is refused."""
+
+MAX_GROUPED_FRAMES = 100_000
+"""Frames with functional groups above which a file is refused."""
+
+MAX_ALL_FRAMES_ELEMENTS = 2_000_000
+"""Elements and items in the functional groups of all frames above which a file is refused: each takes time."""
+
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 """Groups that may each hold one overlay plane (7.6)."""
 
@@ -43,6 +58,9 @@ SEARCHED_BYTES = 2**20
 
 UNDEFINED = 0xFFFFFFFF
 """Length that says: up to a delimiter (7.1.2)."""
+
+FRAME_GROUPS = 0x52009230
+"""Per-Frame Functional Groups Sequence (PS3.3 C.7.6.16)."""
 
 PIXEL_DATA = 0x7FE00010
 FLOAT_PIXEL_DATA = frozenset({0x7FE00008, 0x7FE00009})
@@ -77,6 +95,26 @@ class PixelElement:
     fragments: "array[int]" = field(default_factory=lambda: array("Q"), repr=False)
 
 
+@dataclass(frozen=True)
+class FrameGroupsElement:
+    """Where a file's Per-Frame Functional Groups Sequence lies.
+
+    Parameters
+    ----------
+    start, end : int
+        First byte of the element and first byte behind it, in the opened stream.
+    implicit : bool
+        Whether its items leave representations out.
+    items : array of uint64
+        Offset and length of what each item holds, in turn.
+    """
+
+    start: int
+    end: int
+    implicit: bool
+    items: "array[int]" = field(repr=False)
+
+
 class _TooMuchError(ImageError):
     """More than is allowed, which counts even where damage does not."""
 
@@ -91,6 +129,13 @@ class Walk:
         Of the stream, bytes.
     path : Path
     little : bool
+
+    Attributes
+    ----------
+    frame_groups : FrameGroupsElement or None
+        Once `to_pixels` has found it.
+    header_end : int
+        Where the pixels' element begins, or the stream ends, once `to_pixels` has found it.
     """
 
     def __init__(self, stream: BinaryIO, length: int, path: Path, *, little: bool) -> None:
@@ -98,10 +143,14 @@ class Walk:
         order = "<" if little else ">"
         self._tag, self._long, self._short = (struct.Struct(order + kind) for kind in ("HH", "I", "H"))
         self._left, self._value_bytes = MAX_ELEMENTS, 0
+        self._frames_left, self._of_a_frame = MAX_ALL_FRAMES_ELEMENTS, False
+        self.frame_groups: FrameGroupsElement | None = None
+        self.header_end = length
 
     def to_pixels(self, start: int, *, implicit: bool) -> PixelElement | None:
         """Check everything from `start` up to the pixels, and find these."""
         position, end = self._elements(start, self.length, implicit, depth=0)
+        self.header_end = position
         if position - start > MAX_OTHER_BYTES:
             raise ImageError(
                 f"{self.path}: {(position - start) // 2**20} MiB beside the pixels; "
@@ -138,7 +187,9 @@ class Walk:
                 raise ImageError(f"{self.path}: pixels in floating point; integers are allowed")
             if depth == 0 and tag == PIXEL_DATA:
                 return position, (vr, offset, length)
-            if length == UNDEFINED:
+            if depth == 0 and tag == FRAME_GROUPS:
+                position = self._frame_groups(position, offset, length, implicit)
+            elif length == UNDEFINED:
                 sequence = vr in (b"", b"SQ", b"UN")
                 position = (
                     self._sequence(offset, limit, implicit, depth + 1) if sequence else self._delimited(offset, limit)
@@ -151,6 +202,45 @@ class Walk:
         if position != limit:
             raise self._ends_early()
         return position, None
+
+    def _frame_groups(self, start: int, position: int, length: int, implicit: bool) -> int:
+        """Go through the functional groups of frames, each counted by itself; returns where they end."""
+        if self.frame_groups is not None:
+            raise ImageError(f"{self.path}: two sequences of frames' functional groups; one is allowed")
+        if length != UNDEFINED:
+            self._check_inside(FRAME_GROUPS, position, length, self.length)
+        limit = self.length if length == UNDEFINED else position + length
+        items, outside = array("Q"), (self._left, self._value_bytes)
+        self._of_a_frame = True
+        while length == UNDEFINED or position + 8 <= limit:
+            tag, item_length = self._item(position)
+            position += 8
+            if tag == _SEQUENCE_END and length == UNDEFINED:
+                limit = position
+                break
+            if tag != _ITEM:
+                raise ImageError(f"{self.path}: a sequence that holds {_shown(tag)} instead of items; it is damaged")
+            if len(items) >= 2 * MAX_GROUPED_FRAMES:
+                raise _TooMuchError(f"{self.path}: more than {MAX_GROUPED_FRAMES} frames; fewer are allowed")
+            self._left, self._value_bytes = MAX_FRAME_ELEMENTS, 0
+            self._count()
+            if item_length == UNDEFINED:
+                end, _ = self._elements(position, limit, implicit, depth=1)
+                if self._item(end - 8)[0] != _ITEM_END:
+                    raise self._ends_early()
+                items.extend((position, end - position - 8))
+                position = end
+            else:
+                self._check_inside(tag, position, item_length, limit)
+                self._elements(position, position + item_length, implicit, depth=1)
+                items.extend((position, item_length))
+                position += item_length
+        if position != limit:
+            raise self._ends_early()
+        self._of_a_frame = False
+        self._left, self._value_bytes = outside
+        self.frame_groups = FrameGroupsElement(start, limit, implicit, items)
+        return limit
 
     def _check_value(self, tag: int, vr: bytes, offset: int, length: int, implicit: bool, depth: int) -> None:
         """What pydicom would make of a value of known length, once it is used.
@@ -167,10 +257,13 @@ class Walk:
                 return
         elif (unknown and not any(tag in tags for tags in BINARY_TAGS)) or vr not in (b"UN", b"", *SINGLE_VALUE_VRS):
             self._value_bytes += length
-            if self._value_bytes > MAX_VALUE_BYTES:
+            if self._value_bytes > (MAX_FRAME_VALUE_BYTES if self._of_a_frame else MAX_VALUE_BYTES):
+                allowed = f"{MAX_VALUE_BYTES // 2**20} MiB of short values"
+                if self._of_a_frame:
+                    allowed = f"{MAX_FRAME_VALUE_BYTES // 2**10} KiB of short values of one frame"
                 raise _TooMuchError(
-                    f"{self.path}: more than {MAX_VALUE_BYTES // 2**20} MiB of short values; "
-                    f"its element {_shown(tag)} has {length} bytes; it is damaged, or convert it first"
+                    f"{self.path}: more than {allowed}; its element {_shown(tag)} has {length} bytes; it is damaged, "
+                    "or convert it first"
                 )
 
     def _sequence(self, position: int, limit: int, implicit: bool, depth: int) -> int:
@@ -261,7 +354,14 @@ class Walk:
 
     def _count(self) -> None:
         self._left -= 1
-        if self._left < 0:
+        if self._of_a_frame:
+            self._frames_left -= 1
+            if min(self._left, self._frames_left) < 0:
+                raise _TooMuchError(
+                    f"{self.path}: functional groups of more than {MAX_FRAME_ELEMENTS} elements of one frame or "
+                    f"{MAX_ALL_FRAMES_ELEMENTS} elements of all; fewer are allowed"
+                )
+        elif self._left < 0:
             raise _TooMuchError(f"{self.path}: more than {MAX_ELEMENTS} elements; fewer are allowed")
 
     def _check_inside(self, tag: int, offset: int, length: int, limit: int) -> None:

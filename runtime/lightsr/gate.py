@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lightsr import kinds
-from lightsr.elements import LONG_LENGTH_VRS, PixelElement, Walk
+from lightsr.elements import LONG_LENGTH_VRS, FrameGroupsElement, PixelElement, Walk
 from lightsr.errors import ImageError
 from lightsr.syntaxes import ALLOWED, DEFLATED, TRANSFER_SYNTAXES, TransferSyntax, name_of
 
@@ -48,12 +48,27 @@ class Contents:
     syntax : TransferSyntax
         As the file states it.
     pixels : PixelElement or None
+    frame_groups : FrameGroupsElement or None
+        Functional groups of frames (PS3.3 C.7.6.16).
+    header_end : int
+        Where the pixels' element begins.
     """
 
     path: Path
     stream: BinaryIO
     syntax: TransferSyntax
     pixels: PixelElement | None
+    frame_groups: FrameGroupsElement | None = None
+    header_end: int = 0
+
+    def header_stream(self) -> BinaryIO:
+        """The file up to its pixels, without functional groups of frames: they grow with the number of frames."""
+        self.stream.seek(0)
+        if self.frame_groups is None:
+            return self.stream
+        head = self.stream.read(self.frame_groups.start)
+        self.stream.seek(self.frame_groups.end)
+        return BytesIO(head + self.stream.read(self.header_end - self.frame_groups.end))
 
 
 @contextlib.contextmanager
@@ -90,12 +105,13 @@ def opened(path: Path) -> Iterator[Contents]:
         if uid == DEFLATED:
             stream, start = _inflated(file, start, length, path)
             length = stream.seek(0, 2)
+        walk = Walk(stream, length, path, little=syntax.little)
         try:
-            pixels = Walk(stream, length, path, little=syntax.little).to_pixels(start, implicit=syntax.implicit)
+            pixels = walk.to_pixels(start, implicit=syntax.implicit)
         except ImageError as error:  # contours of many megabytes are right where they belong
             raise (kinds.refusal(sop_class, path) if sop_class not in ("", *kinds.SOP_CLASSES) else error) from None
         stream.seek(0)
-        yield Contents(path, stream, syntax, pixels)
+        yield Contents(path, stream, syntax, pixels, walk.frame_groups, walk.header_end)
 
 
 def is_dicom(head: bytes) -> bool:

@@ -5,6 +5,7 @@ Pixel coordinates of the standard are pixel centres: the enlarged picture covers
 ground, so its first centre lies (1 - 1/scale) / 2 source pixels before the source's.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -105,18 +106,64 @@ def enlarge(dataset: Any, scale: int) -> None:
 
 def _move_position(dataset: Any, scale: int) -> None:
     """Image Position (Patient) is the centre of the first pixel (C.7.6.2.1.1): move it half a pixel less."""
-    position = _floats(dataset, "ImagePositionPatient", 3)
-    if position is None:
-        return
-    orientation = _floats(dataset, "ImageOrientationPatient", 6)
-    spacing = _floats(dataset, "PixelSpacing", 2)
-    if orientation is None or spacing is None:
+    place = plane(dataset, dataset, dataset)
+    if place is not None:
+        move(dataset, place, scale)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Where a picture lies in the patient (C.7.6.2.1.1).
+
+    Parameters
+    ----------
+    first : (float, float, float)
+        Centre of the first pixel, mm.
+    orientation : tuple of 6 float
+        Direction along a row, then along a column.
+    spacing : (float, float)
+        Between rows, then between columns, mm.
+    """
+
+    first: tuple[float, ...]
+    orientation: tuple[float, ...]
+    spacing: tuple[float, ...]
+
+    def position(self, scale: int) -> list[float]:
+        """Centre of the first pixel of the picture enlarged by `scale`, mm.
+
+        >>> Plane((0, 0, 0), (1, 0, 0, 0, 1, 0), (2, 4)).position(2)
+        [-1.0, -0.5, 0.0]
+        """
+        row_spacing, column_spacing = self.spacing
+        along_row, along_column = np.array(self.orientation[:3]), np.array(self.orientation[3:])
+        shift = (1 / scale - 1) / 2
+        moved = np.array(self.first) + shift * (along_row * column_spacing + along_column * row_spacing)
+        return [float(value) for value in moved]
+
+
+def plane(position: Any, orientation: Any, measures: Any) -> Plane | None:
+    """Plane that data sets state, each of which may be None; the same one where they are of a single image.
+
+    Raises
+    ------
+    ImageError
+        A position without the rest, or numbers that cannot be what the standard says; the
+        caller knows the file.
+    """
+    first = _floats(position, "ImagePositionPatient", 3)
+    directions = _floats(orientation, "ImageOrientationPatient", 6)
+    spacing = _floats(measures, "PixelSpacing", 2)
+    if first is None:
+        return None
+    if directions is None or spacing is None:
         raise ImageError("has a position without orientation or pixel spacing; all three or none are needed")
-    row_spacing, column_spacing = spacing
-    along_row, along_column = np.array(orientation[:3]), np.array(orientation[3:])
-    shift = (1 / scale - 1) / 2
-    moved = np.array(position) + shift * (along_row * column_spacing + along_column * row_spacing)
-    _set_decimals(dataset, "ImagePositionPatient", moved.tolist())
+    return Plane(tuple(first), tuple(directions), tuple(spacing))
+
+
+def move(item: Any, place: Plane, scale: int) -> None:
+    """Put the position of the enlarged picture into a data set that states one."""
+    _set_decimals(item, "ImagePositionPatient", place.position(scale))
 
 
 def _edge(value: int, scale: int, *, far: bool) -> int:
@@ -145,7 +192,7 @@ def _enlarge_region(region: Any, scale: int, rows: int, columns: int) -> None:
 
 
 def _floats(dataset: Any, name: str, count: int) -> list[float] | None:
-    value = dataset.get(name)
+    value = None if dataset is None else dataset.get(name)
     if value is None or value == "":
         return None
     try:

@@ -117,6 +117,10 @@ class Frames:
         What the writer of the same format needs; opaque to everybody else.
     lossy_ratio: float or None
         How many times smaller lossy compression has made what was read.
+    groups : object
+        What the writer of the same format needs of every frame; opaque to everybody else.
+    one_scale : bool
+        Equal stored values mean the same in all frames.
     """
 
     source: Path
@@ -126,6 +130,8 @@ class Frames:
     make: Callable[[int], Image] = field(repr=False, compare=False)
     header: Any = field(default=None, repr=False, compare=False)
     lossy_ratio: float | None = None
+    groups: Any = field(default=None, repr=False, compare=False)
+    one_scale: bool = True
 
     @classmethod
     def of(cls, image: Image) -> "Frames":

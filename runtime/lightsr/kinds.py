@@ -11,6 +11,10 @@ SOP_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.1.1": "DX",
     "1.2.840.10008.5.1.4.1.1.2": "CT",
     "1.2.840.10008.5.1.4.1.1.4": "MR",
+    "1.2.840.10008.5.1.4.1.1.2.1": "enhanced CT",
+    "1.2.840.10008.5.1.4.1.1.2.2": "enhanced CT",
+    "1.2.840.10008.5.1.4.1.1.4.1": "enhanced MR",
+    "1.2.840.10008.5.1.4.1.1.4.4": "enhanced MR",
     "1.2.840.10008.5.1.4.1.1.3": "US",
     "1.2.840.10008.5.1.4.1.1.3.1": "US",
     "1.2.840.10008.5.1.4.1.1.6": "US",
@@ -22,6 +26,9 @@ SOP_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.12.1": "XA",
 }
 """Image storage classes that are understood (PS3.4, B.5), and what they are called."""
+
+ENHANCED = {"enhanced CT": "CT", "enhanced MR": "MR"}
+"""Kinds whose frames have functional groups, and what each frame is."""
 
 CINE_KINDS = frozenset({"SC", "US", "XA"})
 """Kinds that may have several frames; those of the others would all claim one position in the patient."""
@@ -59,6 +66,24 @@ REFUSED_IMAGE_TYPES = {
 }
 """Image Type values whose pixels are no picture to be made sharper (PS3.3 C.8.2.1.1.1, C.8.3.1.1.1)."""
 
+REFUSED_FRAME_TYPES = {
+    **dict.fromkeys(("ADC", "DIFFUSION_ANISO", "DIFFUSION_ATTNTD", "FA"), "a diffusion map"),
+    **dict.fromkeys(("MTT", "RCBF", "RCBV", "TTP", "TMAX", "NEI", "R_COEFFICIENT"), "a perfusion map"),
+    **dict.fromkeys(("T1_MAP", "T2_MAP", "T2_STAR_MAP", "R1_MAP", "R2_MAP", "R2_STAR_MAP", "RHO"), "a relaxation map"),
+    **dict.fromkeys(("METABOLITE_MAP", "FAT_FRACTION", "WATER_FRACTION", "FIELD_MAP", "B0_MAP"), "a quantitative map"),
+    **dict.fromkeys(("TEMPERATURE", "TCS", "VELOCITY", "SCM", "SNR_MAP", "QUANTITY"), "a quantitative map"),
+    **dict.fromkeys(("T_TEST", "Z_SCORE", "STD_DEVIATION"), "a statistical map"),
+    **dict.fromkeys(("SUBTRACTION", "DIVISION"), "a difference or ratio"),
+    "M_MODE": "one line over time",
+}
+"""Frame Type values of enhanced images, beside those of the single-frame kind (PS3.3 C.8.16.1, C.8.13.3.1.1)."""
+
+REFUSED_COMPONENTS = frozenset({"PHASE", "REAL", "IMAGINARY"})
+"""Values of Complex Image Component whose pixels are parts of a complex number (PS3.3 C.8.13.3.1.2)."""
+
+COLOUR_PRESENTATIONS = frozenset({"COLOR", "COLOR_RANGE", "TRUE_COLOR"})
+"""Values of Pixel Presentation that make values of a grey picture colours of a palette (PS3.3 C.8.16.2.1.1)."""
+
 FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 """Attributes of frames in the enhanced kinds; multi-frame secondary capture may have them too (PS3.3 C.7.6.16)."""
 
@@ -66,7 +91,7 @@ OWN_MODEL_NAME = "lightsr"
 """Manufacturer's Model Name by which our own results are recognised."""
 
 
-def check(header: Any, path: Path) -> str:
+def check(header: Any, path: Path, *, grouped: bool = False) -> str:
     """Refuse what is no picture of the kinds that are understood.
 
     Parameters
@@ -74,6 +99,8 @@ def check(header: Any, path: Path) -> str:
     header : pydicom.Dataset
     path : Path
         For messages.
+    grouped : bool
+        It has functional groups of frames, which `header` may do without.
 
     Returns
     -------
@@ -88,20 +115,19 @@ def check(header: Any, path: Path) -> str:
     if uid not in SOP_CLASSES:
         raise refusal(uid, path)
     kind = SOP_CLASSES[uid]
-    if kind not in CINE_KINDS and header.get("NumberOfFrames") not in (None, "", 1):
+    if kind not in CINE_KINDS and kind not in ENHANCED and header.get("NumberOfFrames") not in (None, "", 1):
         raise ImageError(f"{path}: a {kind} image of several frames; one frame is allowed")
-    types = [text.upper() for text in texts(header, "ImageType")]
-    for value in types:
-        if value in REFUSED_IMAGE_TYPES.get(kind, {}):
-            what = REFUSED_IMAGE_TYPES[kind][value]
-            raise ImageError(f"{path}: a {kind} image of type {value}, {what}; ordinary images are allowed")
+    try:
+        _check_types(kind, texts(header, "ImageType"))
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
     if str(header.get("PresentationIntentType", "")).upper() == "FOR PROCESSING":
         raise ImageError(f"{path}: an image for processing; FOR PRESENTATION is allowed")
     if header.get("ModalityLUTSequence"):
         raise ImageError(f"{path}: has a Modality LUT; a rescale slope and intercept are allowed")
     if kind == "XA" and header.get("MaskSubtractionSequence"):  # C.7.6.10: shown as a difference of frames
         raise ImageError(f"{path}: a subtraction angiogram; one without mask subtraction is allowed")
-    if any(header.get(name) for name in FUNCTIONAL_GROUPS):
+    if kind not in ENHANCED and (grouped or any(header.get(name) for name in FUNCTIONAL_GROUPS)):
         raise ImageError(
             f"{path}: has functional groups, whose geometry would stay that of the source; refused for now"
         )
@@ -111,6 +137,45 @@ def check(header: Any, path: Path) -> str:
     return kind
 
 
+def check_frame(kind: str, types: list[str], *, component: str, presentation: str) -> None:
+    """Refuse a frame of an enhanced image that is no picture to be made sharper.
+
+    Parameters
+    ----------
+    kind : str
+        One of `ENHANCED`.
+    types : list of str
+        Values of Frame Type.
+    component, presentation : str
+        Complex Image Component and Pixel Presentation, or "".
+
+    Raises
+    ------
+    ImageError
+        The caller knows the file.
+    """
+    _check_types(kind, types)
+    if component.upper() in REFUSED_COMPONENTS:
+        raise ImageError(
+            f"a {ENHANCED[kind]} image of type {component.upper()}, part of a complex one; ordinary images are allowed"
+        )
+    if presentation.upper() in COLOUR_PRESENTATIONS:
+        raise ImageError(
+            f"a {ENHANCED[kind]} image of type {presentation.upper()}, whose values are colours of a palette; ordinary "
+            "images are allowed"
+        )
+
+
+def _check_types(kind: str, types: list[str]) -> None:
+    """Refuse by values of Image Type, or of a frame's Frame Type."""
+    single = ENHANCED.get(kind, kind)
+    refused = REFUSED_IMAGE_TYPES.get(single, {}) | (REFUSED_FRAME_TYPES if kind in ENHANCED else {})
+    for value in types:
+        if value.upper() in refused:
+            what = refused[value.upper()]
+            raise ImageError(f"a {single} image of type {value.upper()}, {what}; ordinary images are allowed")
+
+
 def refusal(uid: str, path: Path) -> ImageError:
     """What is said of a file of the SOP class `uid`, which is none of `SOP_CLASSES`."""
     from pydicom.uid import UID  # a table of names; nothing of the file is parsed
@@ -118,4 +183,4 @@ def refusal(uid: str, path: Path) -> ImageError:
     name = UID(uid).name if uid else ""
     found = f"'{name}'" if name and name != uid else "an unknown SOP class"
     allowed = ", ".join(dict.fromkeys(SOP_CLASSES.values()))
-    return ImageError(f"{path}: {found}; {allowed} images (not the enhanced ones) are allowed")
+    return ImageError(f"{path}: {found}; {allowed} images are allowed")

@@ -163,7 +163,8 @@ def enlarged_frames(frames: Frames, upscaler: Upscaler) -> Iterator[tuple[NDArra
     """Enlarge every frame of a file on one intensity scale and within one range: a still scene does not flicker.
 
     Of several frames both are worked out first, over all of them; so these are read, and
-    compressed ones decoded, twice.
+    compressed ones decoded, twice. Where equal values do not mean the same in all frames,
+    there is no such scale, and each frame has its own, as the slices of a series have.
 
     Parameters
     ----------
@@ -182,7 +183,8 @@ def enlarged_frames(frames: Frames, upscaler: Upscaler) -> Iterator[tuple[NDArra
     ImageError
         As `enlarge`, or a frame cannot be read.
     """
-    value_range, intensity = common_scale(frames, upscaler) if frames.count > 1 else (None, None)
+    together = frames.count > 1 and frames.one_scale
+    value_range, intensity = common_scale(frames, upscaler) if together else (None, None)
     for image in frames:
         started = time.perf_counter()
         if value_range is not None:

@@ -70,31 +70,53 @@ def state(dataset: Any, frames: Frames, *, scale: int, producer: Producer, equip
     """
     source = frames.header
     dataset.ImageType = ["DERIVED", *(texts(source, "ImageType")[1:] or ["PRIMARY"])]
-    made = (
-        f"lightsr {producer.version} AI super-resolution x{scale}, model {producer.name} {producer.precision} "
-        f"sha256:{producer.sha256[:12]}, not for primary diagnosis"
-    )
-    earlier = str(source.get("DerivationDescription", "") or "")
-    earlier = earlier[: max(0, MAX_DERIVATION - len(made) - 2)]
-    dataset.DerivationDescription = f"{earlier}; {made}" if earlier else made
-    dataset.DerivationCodeSequence = [
-        *(dataset.get("DerivationCodeSequence") or []),
-        _code("113085", "Spatial resampling"),
-        _code("123110", "Artificial Intelligence"),
-    ]
-    from pydicom.dataset import Dataset
-
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = source.SOPClassUID
-    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
-    reference.SpatialLocationsPreserved = "YES"
-    reference.PurposeOfReferenceCodeSequence = [_code("121322", "Source image for image processing operation")]
-    dataset.SourceImageSequence = [reference]
+    if frames.groups is None:  # else every frame says it by itself
+        derive(dataset, [dataset], source, scale=scale, producer=producer)
     if str(source.get("ContentQualification", "")) != "SERVICE":
         dataset.ContentQualification = "RESEARCH"  # C.8.13.2.1.1
     _set_equipment(dataset, source, producer, equipment)
     if frames.lossy_ratio is not None:
         _set_lossy_history(dataset, source, frames.lossy_ratio)
+
+
+def derive(target: Any, earlier: list[Any], source: Any, *, scale: int, producer: Producer, frame: int = 0) -> None:
+    """Say how and from what a picture was derived (C.12.4, C.7.6.16.2.6).
+
+    Parameters
+    ----------
+    target : pydicom.Dataset
+        That says it; changed in place.
+    earlier : list of pydicom.Dataset
+        What was said of the source, to which this is added.
+    source : pydicom.Dataset
+    scale : int
+    producer : Producer
+    frame : int
+        Of the source, counted from 1, or 0 for all of it.
+    """
+    from pydicom.dataset import Dataset
+
+    made = (
+        f"lightsr {producer.version} AI super-resolution x{scale}, model {producer.name} {producer.precision} "
+        f"sha256:{producer.sha256[:12]}, not for primary diagnosis"
+    )
+    said = "; ".join(filter(None, (str(item.get("DerivationDescription", "") or "") for item in earlier)))
+    said = said[: max(0, MAX_DERIVATION - len(made) - 2)]
+    codes = [code for item in earlier for code in item.get("DerivationCodeSequence") or []]
+    target.DerivationDescription = f"{said}; {made}" if said else made
+    target.DerivationCodeSequence = [
+        *codes,
+        _code("113085", "Spatial resampling"),
+        _code("123110", "Artificial Intelligence"),
+    ]
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = source.SOPClassUID
+    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    if frame:
+        reference.ReferencedFrameNumber = frame
+    reference.SpatialLocationsPreserved = "YES"
+    reference.PurposeOfReferenceCodeSequence = [_code("121322", "Source image for image processing operation")]
+    target.SourceImageSequence = [reference]
 
 
 def _set_equipment(dataset: Any, source: Any, producer: Producer, equipment: Equipment) -> None:

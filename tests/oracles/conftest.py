@@ -10,7 +10,7 @@ import pytest
 from lightsr import dicom
 
 from . import corpus as corpora
-from . import report, tools
+from . import enhanced, report, tools
 from .standard import Standard
 
 LEDGER = pytest.StashKey[report.Ledger]()
@@ -56,7 +56,12 @@ def corpus(samples: Path, tmp_path_factory: pytest.TempPathFactory, request: pyt
         return lightsr.load(corpora.MODELS[scale], scale=scale, precision="int8", threads=1)
 
     with dicom.silenced():  # before `no_value_in_a_warning` begins
-        made = corpora.convert_all(corpora.collections(samples), tmp_path_factory.mktemp("results"), upscaler)
+        folders = corpora.collections(samples)
+        if "series" in folders:
+            folders["enhanced"] = enhanced.legacy_converted(
+                folders["series"], tmp_path_factory.mktemp("sources") / "enhanced"
+            )
+        made = corpora.convert_all(folders, tmp_path_factory.mktemp("results"), upscaler)
     request.config.stash[CORPUS] = made
     return made
 

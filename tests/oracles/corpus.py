@@ -28,7 +28,7 @@ REASONS = (
     ),
     (r"transfer syntax .*decompress it first", "other compression"),
     (r"for which a decoder is missing", "decoder not installed"),
-    (r"images \(not the enhanced ones\) are allowed|has functional groups", "other kind of object"),
+    (r"enhanced MR, .* images are allowed|has functional groups", "other kind of object"),
     (r"of several frames", "several frames in one place"),
     (
         r"of type .*ordinary images are allowed|for processing|mask subtraction",
@@ -42,10 +42,18 @@ REASONS = (
     (r"palettes? (of|that|with)|segmented palettes|palette values in", "palette unclear"),
     (r"(must be the same|must go together|contradict each other about)", "header and compressed pixels contradict"),
     (r"its \w+ is (missing|no single whole number)|has no pixels|every pixel is padding", "no pixels, or undescribed"),
+    (
+        r"functional groups of \d+ frames, and|frames' functional|functional group \(|items of \w+(;| for one)"
+        r"|FrameType is missing|part of a concatenation|not 1 number|its RescaleSlope is 0",
+        "functional groups unclear",
+    ),
     (r"not \d (positive )?numbers|position without|region without", "geometry unclear"),
     (r"frames advance by", "frame times unclear"),
     (r"not in the file's character set", "text not in its character set"),
-    (r"million are allowed|[GM]iB are allowed|would become|short values|\d (elements|deep|fragments)", "too large"),
+    (
+        r"million are allowed|[GM]iB are allowed|would become|short values|\d (elements|deep|fragments|frames; fewer)",
+        "too large",
+    ),
     (r"damaged|bytes of pixels; its size needs|its decoder|decode|compressed pixels|nested too deeply", "damaged"),
 )
 """What the message of a refusal matches, and the short name of its reason; the first match counts."""
@@ -127,7 +135,7 @@ class Corpus:
 class Interpolator:
     """Stands where an `Upscaler` does where files of any scale are judged by their geometry, not by the pictures."""
 
-    card = SimpleNamespace(name="bicubic", precision="fp32")
+    card = SimpleNamespace(name="bicubic", precision="fp32", intensity="any")
     model = SimpleNamespace(sha256="ab" * 32)
 
     def __init__(self, scale: int) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 
 from . import tools
 
@@ -13,16 +14,18 @@ TOLERANCE_MM = 1e-4
 
 
 def volume(series: Path, scratch: Path) -> nibabel.Nifti1Image:
-    """The one volume that dcm2niix makes of a folder."""
+    """The one volume that dcm2niix makes of a folder: of slices in files of their own, or of frames in one."""
     scratch.mkdir()
-    status, _ = tools.run("dcm2niix", "-b", "n", "-z", "n", "-f", "volume", "-o", scratch, series)
+    # It would also turn 3D acquisitions, or not: where their parameters stand in private elements it cannot tell.
+    status, _ = tools.run("dcm2niix", "-b", "n", "-z", "n", "-x", "i", "-f", "volume", "-o", scratch, series)
     # Where slices are not equally far apart, it also makes one of slices that are ("_Eq").
     made = [path.stem for path in sorted(scratch.glob("*.nii")) if "_Eq_" not in path.stem]
     assert (status, made) == (0, ["volume"]), f"dcm2niix: status {status}, {len(made)} volumes of one series"
     image = nibabel.load(scratch / "volume.nii")
     assert isinstance(image, nibabel.Nifti1Image)
     # It turns some volumes over, so that any axis may be that of the slices.
-    assert len(list(series.iterdir())) in image.shape, "dcm2niix left slices out"
+    frames = sum(int(pydicom.dcmread(path).get("NumberOfFrames", 1)) for path in series.iterdir())
+    assert frames in image.shape, "dcm2niix left slices out"
     return image
 
 

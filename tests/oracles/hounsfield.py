@@ -1,5 +1,6 @@
 """Mean Hounsfield units of regions, as a physicist measures them."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,11 @@ import pydicom
 from lightsr.syntaxes import TRANSFER_SYNTAXES
 from scipy import ndimage
 
-CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+from .enhanced import group
+
+CT_IMAGES = frozenset(
+    {"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"}  # enhanced ones, too
+)
 
 TOLERANCE_HU = 0.5
 
@@ -66,29 +71,29 @@ class Shifts:
 
 def is_ct(path: Path) -> bool:
     """Whether a file is a CT image."""
-    return str(pydicom.dcmread(path, specific_tags=["SOPClassUID"]).SOPClassUID) == CT_IMAGE_STORAGE
+    return str(pydicom.dcmread(path, specific_tags=["SOPClassUID"]).SOPClassUID) in CT_IMAGES
 
 
 def shifts(source: Path, result: Path, scale: int) -> Shifts:
-    """Compare a CT image with its result, both as pydicom reads them."""
+    """Compare a CT image with its result, both as pydicom reads them; regions are those of every frame."""
     before, after = pydicom.dcmread(source), pydicom.dcmread(result)
     low, high = _hounsfield(before), _hounsfield(after)
     padding = _padding(before)
     reach = LOSSY_ERROR * abs(float(before.get("RescaleSlope", 1))) if _is_lossy(before) else 0.0
     cut = padding | (low <= low[~padding].min() + reach) | (low >= low[~padding].max() - reach)
-    far = ~ndimage.binary_dilation(cut, np.ones((2 * MARGIN_PX + 1,) * 2))
+    far = ~ndimage.binary_dilation(cut, np.ones((1, 2 * MARGIN_PX + 1, 2 * MARGIN_PX + 1)))
 
-    def shift(where: np.ndarray) -> float:
-        return float(high[where.repeat(scale, 0).repeat(scale, 1)].mean() - low[where].mean())
+    def shift(where: np.ndarray, frame: slice | int = slice(None)) -> float:
+        return float(high[frame][where.repeat(scale, -2).repeat(scale, -1)].mean() - low[frame][where].mean())
 
-    height, width = (max(size // GRID, MIN_REGION_PX) for size in low.shape)
+    frames, rows, columns = low.shape
+    height, width = (max(size // GRID, MIN_REGION_PX) for size in (rows, columns))
     found = []
-    for row in range(low.shape[0] // height):
-        for column in range(low.shape[1] // width):
-            block = np.zeros(low.shape, dtype=bool)
-            block[row * height : (row + 1) * height, column * width : (column + 1) * width] = True
-            if far[block].all():
-                found.append(shift(block))
+    for frame, row, column in itertools.product(range(frames), range(rows // height), range(columns // width)):
+        block = np.zeros((rows, columns), dtype=bool)
+        block[row * height : (row + 1) * height, column * width : (column + 1) * width] = True
+        if far[frame][block].all():
+            found.append(shift(block, frame))
     judged = bool(found) and far.any()
     return Shifts(np.array(found), shift(far) if judged else None, shift(~padding))
 
@@ -99,16 +104,23 @@ def _is_lossy(dataset: Any) -> bool:
     return bool(syntax.lossy) or str(dataset.get("LossyImageCompression", "")) == "01"
 
 
+def _pixels(dataset: Any) -> np.ndarray:
+    """Stored values: (frames, rows, columns)."""
+    return dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
+
+
 def _hounsfield(dataset: Any) -> np.ndarray:
-    slope, intercept = (
-        float(dataset.get(name, default)) for name, default in (("RescaleSlope", 1), ("RescaleIntercept", 0))
-    )
-    return dataset.pixel_array.astype(np.float64) * slope + intercept
+    values = _pixels(dataset).astype(np.float64)
+    for index, frame in enumerate(values):  # of an enhanced image each frame may have its own (C.7.6.16.2.9)
+        rescale = group(dataset, index, "PixelValueTransformationSequence") or dataset
+        frame *= float(rescale.get("RescaleSlope", 1))
+        frame += float(rescale.get("RescaleIntercept", 0))
+    return values
 
 
 def _padding(dataset: Any) -> np.ndarray:
     """Pixels between Pixel Padding Value and Pixel Padding Range Limit (PS3.3 C.7.5.1.1.2)."""
-    pixels = dataset.pixel_array
+    pixels = _pixels(dataset)
     if dataset.get("PixelPaddingValue") is None:
         return np.zeros(pixels.shape, dtype=bool)
     ends = [int(dataset.get(name)) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit") if name in dataset]

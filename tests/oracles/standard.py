@@ -15,6 +15,11 @@ RETIRED = {
 }
 """Storage classes that the tables have no more, and what came after them: older ultrasound, cines too."""
 
+SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+
+CONDITIONAL_GROUPS = frozenset({"ConversionSourceAttributesSequence"})
+"""Functional groups of one attribute of type 1, of which the tables do not say that they are conditional (A.70.4)."""
+
 Place = tuple[str, ...]
 """Keywords from the data set down to an attribute."""
 
@@ -54,9 +59,13 @@ class Standard:
             for entry in entries:
                 by_path[tuple(entry["path"])].append(entry)
             for path, expected in by_path.items():
-                for item in _items(dataset, path):
+                if path == (SHARED,):  # what may be shared may be of each frame: see there
+                    continue
+                for item in _frames(dataset) if path == (PER_FRAME,) else _items(dataset, path):
                     elements = _by_keyword(item)
                     for entry in expected:
+                        if path == (PER_FRAME,) and entry["keyword"] in CONDITIONAL_GROUPS:
+                            continue
                         problem = _problem(elements.get(entry["keyword"]), entry["type"])
                         if problem:
                             place = "/".join([*path, entry["keyword"]])
@@ -107,6 +116,13 @@ def _items(dataset: Any, path: Place) -> Iterator[Any]:
     elif path[0] in dataset and dataset[path[0]].VR == "SQ":
         for item in dataset[path[0]].value or []:
             yield from _items(item, path[1:])
+
+
+def _frames(dataset: Any) -> Iterator[Any]:
+    """Functional groups that hold for each frame, its own and the shared ones (C.7.6.16.1.1)."""
+    shared = list(dataset.get(SHARED) or [])
+    for own in dataset.get(PER_FRAME) or []:
+        yield [element for item in (*shared, own) for element in item]
 
 
 def _by_keyword(dataset: Any) -> dict[str, Any]:

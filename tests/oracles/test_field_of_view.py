@@ -1,4 +1,5 @@
 import io
+import itertools
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from lightsr.pipeline import enlarge_file
 
 from tests.runtime.dicom_files import a_dataset, save
+from tests.runtime.enhanced_files import an_enhanced
 
 from . import tools
 from .corpus import Corpus, Interpolator
@@ -22,9 +24,13 @@ pytestmark = pytest.mark.oracle
 def test_a_series_keeps_its_field_of_view(corpus: Corpus, ledger: Ledger, tmp_path: Path) -> None:
     tools.need("dcm2niix")
     folders = [(folder, target) for folder, target in series_of(corpus).items()]
-    for scale in (2, 3, 4, 8):
-        source = oblique_series(tmp_path / f"oblique{scale}")
-        folders.append((source, enlarged(source, tmp_path / f"enlarged{scale}", scale)))
+    for scale, (name, make) in itertools.product((2, 3, 4, 8), (("oblique", oblique_series), ("volume", oblique_volume))):
+        source = make(tmp_path / f"{name}{scale}")
+        folders.append((source, enlarged(source, tmp_path / f"{name}-x{scale}", scale)))
+    folders += [
+        (alone(entry.source, tmp_path / f"e{number}"), alone(entry.target, tmp_path / f"f{number}"))
+        for number, entry in enumerate(entry for entry in corpus.tried if entry.collection == "enhanced")
+    ]
     moved = {
         source.name: moved_mm(volume(source, tmp_path / f"s{number}"), volume(result, tmp_path / f"r{number}"))
         for number, (source, result) in enumerate(folders)
@@ -68,6 +74,21 @@ def oblique_series(folder: Path) -> Path:
     return folder
 
 
+def oblique_volume(folder: Path) -> Path:
+    """Five frames of an enhanced MR image, likewise."""
+    folder.mkdir()
+    pixels = np.random.default_rng(5).integers(0, 900, (5, 24, 32)).astype(np.int16)
+    save(an_enhanced(pixels, "MR"), folder / "volume.dcm")
+    return folder
+
+
+def alone(path: Path, folder: Path) -> Path:
+    """A folder with one file."""
+    folder.mkdir()
+    (folder / path.name).symlink_to(path)
+    return folder
+
+
 def enlarged(source: Path, target: Path, scale: int) -> Path:
     for path in sorted(source.iterdir()):
         outcome = enlarge_file(path, target / path.name, Interpolator(scale))  # type: ignore[arg-type]
@@ -76,24 +97,39 @@ def enlarged(source: Path, target: Path, scale: int) -> Path:
 
 
 def half_a_pixel_missing(dataset: Any, source: Any) -> None:
-    dataset.ImagePositionPatient = source.ImagePositionPatient
+    if "ImagePositionPatient" in dataset:
+        dataset.ImagePositionPatient = source.ImagePositionPatient
 
 
 def spacings_swapped(dataset: Any, source: Any) -> None:
-    dataset.PixelSpacing = list(dataset.PixelSpacing)[::-1]
+    if "PixelSpacing" in dataset:
+        dataset.PixelSpacing = list(dataset.PixelSpacing)[::-1]
 
 
 def position_a_little_off(dataset: Any, source: Any) -> None:
-    dataset.ImagePositionPatient[1] += 0.001
+    if "ImagePositionPatient" in dataset:
+        dataset.ImagePositionPatient[1] += 0.001
 
 
+def planes(dataset: Any) -> list[Any]:
+    """Data sets that state the position and the spacing of a frame, as the enhanced one does in its groups."""
+    if "PerFrameFunctionalGroupsSequence" not in dataset:
+        return [dataset]
+    shared = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    return [shared, *(own.PlanePositionSequence[0] for own in dataset.PerFrameFunctionalGroupsSequence)]
+
+
+@pytest.mark.parametrize("make", [oblique_series, oblique_volume])
 @pytest.mark.parametrize("change", [half_a_pixel_missing, spacings_swapped, position_a_little_off])
-def test_a_broken_result_shows(change: Callable[[Any, Any], None], tmp_path: Path) -> None:
+def test_a_broken_result_shows(
+    change: Callable[[Any, Any], None], make: Callable[[Path], Path], tmp_path: Path
+) -> None:
     tools.need("dcm2niix")
-    source = oblique_series(tmp_path / "source")
+    source = make(tmp_path / "source")
     result = enlarged(source, tmp_path / "result", 2)
     for path in sorted(result.iterdir()):
         dataset = pydicom.dcmread(io.BytesIO(path.read_bytes()))
-        change(dataset, pydicom.dcmread(source / path.name))
+        for plane, original in zip(planes(dataset), planes(pydicom.dcmread(source / path.name)), strict=True):
+            change(plane, original)
         dataset.save_as(path)
     assert moved_mm(volume(source, tmp_path / "s"), volume(result, tmp_path / "r")) > 5 * TOLERANCE_MM

@@ -1,9 +1,15 @@
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
+from lightsr.pipeline import enlarge_file
 
-from .corpus import Conversion, Corpus
+from tests.runtime.dicom_files import save
+from tests.runtime.enhanced_files import an_enhanced, group
+
+from .corpus import Conversion, Corpus, Interpolator
 from .report import Ledger
 from .standard import Standard
 
@@ -59,4 +65,39 @@ def test_a_broken_result_shows(change: Any, found: str, broken_from: Conversion,
     source, result = pydicom.dcmread(broken_from.source), pydicom.dcmread(broken_from.target)
     assert not problems(standard, source, result)
     change(result)
+    assert any(found in problem for problem in problems(standard, source, result))
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda frame: remove(frame, "PlanePositionSequence"), "PlanePositionSequence (type "),
+        (lambda frame: remove(frame, "FrameContentSequence"), "FrameContentSequence (type "),
+        (lambda frame: setattr(frame, "FrameContentSequence", []), "FrameContentSequence (type "),
+        (
+            lambda frame: remove(frame.DerivationImageSequence[0].SourceImageSequence[0], "ReferencedSOPInstanceUID"),
+            "DerivationImageSequence/SourceImageSequence/ReferencedSOPInstanceUID (type 1, ",
+        ),
+        (
+            lambda frame: setattr(frame.DerivationImageSequence[0], "PatientID", "1"),
+            "DerivationImageSequence/PatientID does not belong here",
+        ),
+    ],
+)
+def test_a_broken_frame_shows(change: Any, found: str, standard: Standard, tmp_path: Path) -> None:
+    """A group may be shared or of every frame: one that has moved there is not missing here."""
+    position = {"PlanePositionSequence": group(ImagePositionPatient=[1, 2, 3])}
+    dataset = an_enhanced(
+        np.zeros((2, 8, 8), np.int16),
+        "MR",
+        shared={**position, "PixelMeasuresSequence": None},
+        own=lambda index: {"PlanePositionSequence": None, "PixelMeasuresSequence": group(PixelSpacing=[1, 1 + index])},
+    )
+    save(dataset, tmp_path / "a.dcm")
+    outcome = enlarge_file(tmp_path / "a.dcm", tmp_path / "b.dcm", Interpolator(2))  # type: ignore[arg-type]
+    assert outcome.status == "done", outcome.message
+    source, result = pydicom.dcmread(tmp_path / "a.dcm"), pydicom.dcmread(tmp_path / "b.dcm")
+    assert "PlanePositionSequence" not in result.SharedFunctionalGroupsSequence[0]
+    assert not problems(standard, source, result)
+    change(result.PerFrameFunctionalGroupsSequence[1])
     assert any(found in problem for problem in problems(standard, source, result))

@@ -1,10 +1,16 @@
+import re
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
+from lightsr.pipeline import enlarge_file
+
+from tests.runtime.dicom_files import save
+from tests.runtime.enhanced_files import an_enhanced
 
 from . import tools, validator
-from .corpus import Conversion, Corpus
+from .corpus import Conversion, Corpus, Interpolator
 from .report import Ledger
 
 pytestmark = pytest.mark.oracle
@@ -46,3 +52,19 @@ def test_a_file_that_is_cut_short_shows(broken_from: Conversion, tmp_path: Path)
     tools.need(*validator.PROGRAMS)
     (tmp_path / "broken.dcm").write_bytes(broken_from.target.read_bytes()[:-1000])
     assert validator.new_errors(broken_from.source, tmp_path / "broken.dcm")
+
+
+def test_what_derived_images_may_say_of_a_pulse_sequence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools.need(*validator.PROGRAMS)
+    said = {"EchoPulseSequence": "SPIN", "MRAcquisitionType": "2D"}
+    source = save(an_enhanced(np.zeros((2, 8, 8), np.int16), "MR", **said), tmp_path / "a.dcm")
+    outcome = enlarge_file(source, tmp_path / "b.dcm", Interpolator(2))  # type: ignore[arg-type]
+    assert outcome.status == "done", outcome.message
+    assert not validator.new_errors(source, tmp_path / "b.dcm")
+    monkeypatch.setattr(validator, "NOT_AN_ERROR", re.compile("nothing"))
+    found = validator.new_errors(source, tmp_path / "b.dcm")
+    assert sorted(error.split(":")[0] for error in found) == ["/EchoPulseSequence", "/MRAcquisitionType"]
+    result = pydicom.dcmread(tmp_path / "b.dcm")
+    del result.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence
+    result.save_as(tmp_path / "c.dcm")
+    assert any("PlanePositionSequence" in error for error in validator.new_errors(source, tmp_path / "c.dcm"))

@@ -18,6 +18,7 @@ from lightsr.regions import Region
 from lightsr.resample import interpolate
 
 from .dicom_files import a_cine, a_dataset, a_region, save
+from .enhanced_files import an_enhanced, group
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,34 @@ def test_one_scale_is_that_of_all_frames_as_one_picture(
         assert pipeline.common_scale(frames, int8)[1] == lightsr.IntensityMap.of(cine.reshape(-1, cine.shape[2]))
 
 
+@pytest.mark.parametrize("alike", [True, False])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_frames_whose_values_mean_the_same_have_one_scale(
+    alike: bool, precision: str, cine: np.ndarray, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A volume of CT, and frames of MR that the scanner has stretched one by one."""
+    upscaler: lightsr.Upscaler = request.getfixturevalue(precision)
+    name = "PixelValueTransformationSequence"
+
+    def own(index: int) -> dict[str, object]:
+        return {name: group(RescaleIntercept=0, RescaleSlope=1 if alike else 1 + index / 8, RescaleType="US")}
+
+    stored = cine.astype(np.int16) * 9
+    path = save(an_enhanced(stored, "MR", shared={name: None}, own=own), tmp_path / "a.dcm")
+    found = results(path, upscaler, tmp_path / "b.dcm")
+    with files.opened(path) as frames:
+        value_range, intensity = pipeline.common_scale(frames, upscaler)
+        together = [
+            pipeline.enlarge(replace(image, value_range=value_range), upscaler, intensity=intensity) for image in frames
+        ]
+        alone = [pipeline.enlarge(image, upscaler) for image in frames]
+    assert not np.array_equal(together, alone)
+    assert np.array_equal(found, together if alike else alone)
+    if not alike:
+        for before, after in zip(stored, found, strict=True):
+            assert before.min() <= after.min() <= after.max() <= before.max()
+
+
 def test_frames_of_one_inverted_cine_are_mirrored_alike(
     cine: np.ndarray, tmp_path: Path, int8: lightsr.Upscaler
 ) -> None:
@@ -198,6 +227,36 @@ def test_signed_bytes(picture: np.ndarray, tmp_path: Path, fp32: lightsr.Upscale
     assert np.array_equal(found, fp32(stored.astype(np.int16), value_range=(stored.min(), stored.max())))
 
 
+def in_its_own_process(source: Path, target: Path) -> tuple[str, int, float]:
+    """Message and frames of an outcome, and the peak memory of a process that does nothing else, MiB."""
+    script = (
+        "import sys, json; from pathlib import Path; import lightsr; from lightsr import pipeline\n"
+        "upscaler = lightsr.load('tiny', scale=2, threads=1)\n"
+        "outcome = pipeline.enlarge_file(Path(sys.argv[1]), Path(sys.argv[2]), upscaler)\n"
+        "print(json.dumps([outcome.message, outcome.frames, outcome.peak_mib]))\n"
+    )
+    command = [sys.executable, "-c", script, str(source), str(target)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    message, frames, peak_mib = json.loads(finished.stdout)
+    return message, frames, peak_mib
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from Linux's /proc")
+def test_the_memory_of_functional_groups_is_that_of_one_frame(tmp_path: Path) -> None:
+    """Those of 600 frames, some 60 000 elements, would take a hundred MiB as objects."""
+    coils = [group(MultiCoilElementName=f"H{index}", MultiCoilElementUsed="YES")[0] for index in range(25)]
+    dataset = an_enhanced(
+        np.zeros((600, 8, 8), np.int16),
+        own=lambda _: {"MRReceiveCoilSequence": group(MultiCoilDefinitionSequence=coils)},
+    )
+    source, target = save(dataset, tmp_path / "a.dcm"), tmp_path / "b.dcm"
+    message, frames, peak_mib = in_its_own_process(source, target)
+    assert (message, frames) == ("", 600)
+    with pydicom.dcmread(target) as result:
+        assert len(result.PerFrameFunctionalGroupsSequence) == 600
+    assert peak_mib < 100
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from Linux's /proc")
 def test_the_memory_of_a_cine_is_that_of_a_frame(tmp_path: Path) -> None:
     """60 frames, 30 MiB in and 120 MiB out, take what one takes (some 116 MiB with interpreter and model)."""
@@ -211,15 +270,7 @@ def test_the_memory_of_a_cine_is_that_of_a_frame(tmp_path: Path) -> None:
         file.write(header + b"\xe0\x7f\x10\x00OW\0\0" + (60 * frame.nbytes).to_bytes(4, "little"))
         for _ in range(60):
             file.write(frame.tobytes())
-    script = (
-        "import sys, json; from pathlib import Path; import lightsr; from lightsr import pipeline\n"
-        "upscaler = lightsr.load('tiny', scale=2, threads=1)\n"
-        "outcome = pipeline.enlarge_file(Path(sys.argv[1]), Path(sys.argv[2]), upscaler)\n"
-        "print(json.dumps([outcome.message, outcome.frames, outcome.peak_mib]))\n"
-    )
-    command = [sys.executable, "-c", script, str(source), str(target)]
-    finished = subprocess.run(command, capture_output=True, text=True, check=True)
-    message, frames, peak_mib = json.loads(finished.stdout)
+    message, frames, peak_mib = in_its_own_process(source, target)
     assert (message, frames) == ("", 60)
     assert target.stat().st_size > 120 * 2**20
     assert peak_mib < 128
