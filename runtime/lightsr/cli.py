@@ -60,6 +60,12 @@ def parser() -> argparse.ArgumentParser:
 def _add_dicom_options(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("DICOM results")
     group.add_argument(
+        "--force-read",
+        action="store_const",
+        const=True,
+        help="also read DICOM data sets without the 128-byte preamble; uncompressed, little-endian",
+    )
+    group.add_argument(
         "--series-offset", type=_series_offset, metavar="N", help="added to the series number (default 1000)"
     )
     group.add_argument(

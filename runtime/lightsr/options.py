@@ -1,4 +1,4 @@
-"""What a user may choose about a DICOM result."""
+"""What a user may choose about DICOM files and results."""
 
 import json
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ MAX_SERIES_OFFSET = 2**31 - 1
 
 @dataclass(frozen=True)
 class DicomOptions:
-    """Choices of the DICOM writer.
+    """Choices of the DICOM reader and writer.
 
     Parameters
     ----------
@@ -32,6 +32,8 @@ class DicomOptions:
         Equipment names both either way.
     as_capture : bool
         Write a secondary capture image; see `lightsr.capture`.
+    force_read : bool
+        Read data sets without the preamble of a DICOM file, too; see `lightsr.bare`.
 
     Raises
     ------
@@ -43,6 +45,7 @@ class DicomOptions:
     suffix: str | None = None
     equipment: Equipment = "lightsr"
     as_capture: bool = False
+    force_read: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.series_offset <= MAX_SERIES_OFFSET:
@@ -68,7 +71,7 @@ class DicomOptions:
         """Parts of a result's UIDs: every choice that makes another data set of the same pixels.
 
         Two results that differ in anything but the time must not share a UID (PS3.5, 9), so
-        every option counts, and none where all are as by default.
+        every option that changes one counts, and none where all are as by default.
 
         >>> DicomOptions().identity(2)
         ()

@@ -27,6 +27,8 @@ class TransferSyntax:
     lossy: str = ""
 
 
+IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
 _JPEG = "1.2.840.10008.1.2.4."
@@ -34,8 +36,8 @@ _JPEG = "1.2.840.10008.1.2.4."
 TRANSFER_SYNTAXES = {
     syntax.uid: syntax
     for syntax in (
-        TransferSyntax("1.2.840.10008.1.2", "Implicit VR Little Endian", implicit=True),
-        TransferSyntax("1.2.840.10008.1.2.1", "Explicit VR Little Endian"),
+        TransferSyntax(IMPLICIT, "Implicit VR Little Endian", implicit=True),
+        TransferSyntax(EXPLICIT, "Explicit VR Little Endian"),
         TransferSyntax("1.2.840.10008.1.2.2", "Explicit VR Big Endian", little=False),
         TransferSyntax(DEFLATED, "Deflated Explicit VR Little Endian"),
         TransferSyntax("1.2.840.10008.1.2.5", "RLE Lossless", codec="RLE"),

@@ -15,12 +15,16 @@ from typing import Any, cast
 
 import numpy as np
 import pydicom
+from lightsr.options import DicomOptions
 from lightsr.pipeline import enlarge_file
 from lightsr.resample import interpolate
 from lightsr.upscaler import IntensityMap, Upscaler
 
 REASONS = (
-    (r"neither PNG nor JPEG nor DICOM|an empty file|would lose again", "not DICOM with a preamble"),
+    (
+        r"neither PNG nor JPEG nor DICOM|without its 128-byte preamble|an empty file|would lose again",
+        "not DICOM with a preamble",
+    ),
     (r"so nothing can be derived", "no UIDs"),
     (
         r"transfer syntax that is not known|transfer syntaxes;|without a transfer syntax|file meta",
@@ -55,6 +59,9 @@ OTHER_SCALES = (3, 4)
 
 MAX_PIXELS = 4_000_000
 """Of all frames of a source together, above which it is converted at scale 2 alone."""
+
+OPTIONS = DicomOptions(force_read=True)
+"""With which every file is read: whatever can be converted is judged."""
 
 MODELS = {2: "tiny", 3: "base", 4: "tiny"}
 """Bundled model for each scale: the smallest there is."""
@@ -187,7 +194,7 @@ def convert_all(folders: dict[str, Path], out: Path, upscalers: Callable[[int], 
             kinds.add(kind)
             for scale in OTHER_SCALES:
                 target = out / f"x{scale}" / collection / source.relative_to(folder)
-                result = enlarge_file(source, target, cast(Upscaler, upscalers(scale)))
+                result = enlarge_file(source, target, cast(Upscaler, upscalers(scale)), options=OPTIONS)
                 others.append(Conversion(collection, source, target, scale, result.status == "done", result.message))
     return Corpus(folders, tuple(tried), tuple(others), said)
 
@@ -199,7 +206,7 @@ def command_line(folder: Path, out: Path) -> tuple[list[dict[str, Any]], tuple[s
     out of the lines: a birth date could be found in a time by chance.
     """
     command = [sys.executable, "-W", "always", "-m", "lightsr.cli", str(folder), str(out)]
-    command += ["--model", "tiny", "--threads", "1"]
+    command += ["--model", "tiny", "--threads", "1", "--force-read"]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     first, second = (
         subprocess.run([*command, *options], capture_output=True, text=True, check=False, env=environment)
