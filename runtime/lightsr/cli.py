@@ -66,6 +66,12 @@ def _add_dicom_options(p: argparse.ArgumentParser) -> None:
         help="also read DICOM data sets without the 128-byte preamble; uncompressed, little-endian",
     )
     group.add_argument(
+        "--allow-mammography",
+        action="store_const",
+        const=True,
+        help="also enlarge mammograms for presentation, of which no bundled model has seen one",
+    )
+    group.add_argument(
         "--series-offset", type=_series_offset, metavar="N", help="added to the series number (default 1000)"
     )
     group.add_argument(

@@ -30,7 +30,7 @@ from lightsr.regions import Region
 from lightsr.syntaxes import DEFLATED
 
 DECIDING_TAGS = (
-    *("SOPClassUID", "NumberOfFrames", "ImageType", "PresentationIntentType", "ModalityLUTSequence"),
+    *("SOPClassUID", "Modality", "NumberOfFrames", "ImageType", "PresentationIntentType", "ModalityLUTSequence"),
     *("ManufacturerModelName", "ContributingEquipmentSequence", "MaskSubtractionSequence"),
     *kinds.FUNCTIONAL_GROUPS,
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
@@ -49,7 +49,7 @@ def opened(path: Path, *, options: DicomOptions = DEFAULTS) -> Iterator[Frames]:
     Parameters
     ----------
     path : Path
-        CT, MR, CR or DX of one frame; US, XA or secondary capture of one or many.
+        CT, MR, CR, DX or MG of one frame; US, XA or secondary capture of one or many.
         Grey of 8 to 16 bits, colour of 8, or a palette; compressed where a decoder is installed.
     options : DicomOptions
         What else may be read.
@@ -69,7 +69,7 @@ def opened(path: Path, *, options: DicomOptions = DEFAULTS) -> Iterator[Frames]:
     with contextlib.ExitStack() as stack:
         with _told_as_image_errors(path):
             contents = stack.enter_context(gate.opened(path, force=options.force_read))
-            frames = _frames(contents, stack)
+            frames = _frames(contents, stack, options)
         yield frames
 
 
@@ -111,7 +111,7 @@ def silenced() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _frames(contents: Contents, stack: contextlib.ExitStack) -> Frames:
+def _frames(contents: Contents, stack: contextlib.ExitStack, options: DicomOptions) -> Frames:
     import pydicom
     from pydicom.filereader import read_file_meta_info
 
@@ -123,7 +123,7 @@ def _frames(contents: Contents, stack: contextlib.ExitStack) -> Frames:
     inflated = contents.bare and contents.syntax.uid == DEFLATED  # of which it sees the gate's alone
     if not inflated and contents.syntax.uid != str(meta.get("TransferSyntaxUID", "")):
         raise ImageError(f"{path}: its file meta information can be read in two ways; nothing was read from it")
-    kind = kinds.check(deciding, path)
+    kind = kinds.check(deciding, path, mammography=options.allow_mammography)
     if contents.pixels is None:
         raise ImageError(f"{path}: has no pixels, or ends before them")
     contents.stream.seek(0)

@@ -110,7 +110,7 @@ def opened(path: Path, options: DicomOptions = DEFAULTS) -> AbstractContextManag
     return detect(path, options).opened(path, options=options)
 
 
-def read(path: Path, *, frame: int | None = None) -> Image:
+def read(path: Path, *, frame: int | None = None, options: DicomOptions = DEFAULTS) -> Image:
     """Read one picture of a DICOM, PNG or JPEG file.
 
     Parameters
@@ -118,13 +118,15 @@ def read(path: Path, *, frame: int | None = None) -> Image:
     path : Path
     frame : int, optional
         Which one, counted from 0; needed for a file of several.
+    options : DicomOptions
+        What else may be read.
 
     Raises
     ------
     ImageError
         As `opened`; or several frames, or no such frame.
     """
-    with opened(path) as frames:
+    with opened(path, options) as frames:
         if frame is None:
             return frames.only()
         if not 0 <= frame < frames.count:

@@ -57,6 +57,7 @@ REMOVED = (
     *("SmallestPixelValueInSeries", "LargestPixelValueInSeries", "HistogramSequence"),
     *("MaskSubtractionSequence", "MaskSubPixelShift", "PixelIntensityRelationshipLUTSequence"),
     *("ExposedArea", "LocalizingCursorPosition", "CalculatedTargetPosition"),
+    "BiopsyTargetSequence",
     *("PixelDataProviderURL", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
     *("GraphicAnnotationSequence", "DisplayedAreaSelectionSequence"),
     *("PixelSpacingSequence", "FiducialsPropertyCategoryCodeSequence", "ReferencedImageBoxSequence"),

@@ -34,6 +34,8 @@ class DicomOptions:
         Write a secondary capture image; see `lightsr.capture`.
     force_read : bool
         Read data sets without the preamble of a DICOM file, too; see `lightsr.bare`.
+    allow_mammography : bool
+        Read mammograms for presentation, too.
 
     Raises
     ------
@@ -46,6 +48,7 @@ class DicomOptions:
     equipment: Equipment = "lightsr"
     as_capture: bool = False
     force_read: bool = False
+    allow_mammography: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.series_offset <= MAX_SERIES_OFFSET:

@@ -33,6 +33,7 @@ REASONS = (
     (r"transfer syntax .*decompress it first", "other compression"),
     (r"for which a decoder is missing", "decoder not installed"),
     (r"images \(not the enhanced ones\) are allowed|has functional groups", "other kind of object"),
+    (r"a mammogram, of which", "mammogram"),
     (r"of several frames", "several frames in one place"),
     (
         r"of type .*ordinary images are allowed|for processing|mask subtraction",
@@ -60,7 +61,7 @@ OTHER_SCALES = (3, 4)
 MAX_PIXELS = 4_000_000
 """Of all frames of a source together, above which it is converted at scale 2 alone."""
 
-OPTIONS = DicomOptions(force_read=True)
+OPTIONS = DicomOptions(force_read=True, allow_mammography=True)
 """With which every file is read: whatever can be converted is judged."""
 
 MODELS = {2: "tiny", 3: "base", 4: "tiny"}
@@ -206,7 +207,7 @@ def command_line(folder: Path, out: Path) -> tuple[list[dict[str, Any]], tuple[s
     out of the lines: a birth date could be found in a time by chance.
     """
     command = [sys.executable, "-W", "always", "-m", "lightsr.cli", str(folder), str(out)]
-    command += ["--model", "tiny", "--threads", "1", "--force-read"]
+    command += ["--model", "tiny", "--threads", "1", "--force-read", "--allow-mammography"]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     first, second = (
         subprocess.run([*command, *options], capture_output=True, text=True, check=False, env=environment)

@@ -89,7 +89,7 @@ def test_real_files_are_the_same_without_what_stands_in_front(samples: Path, tmp
         elif not syntax.is_deflated:
             with pytest.raises(ImageError, match="compressed pixels, and no file meta|no DICOM file"):
                 _read(path)
-    assert alike > 20
+    assert alike > 5
 
 
 def _read(path: Path) -> None:
