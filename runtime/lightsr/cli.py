@@ -89,6 +89,11 @@ def _add_dicom_options(p: argparse.ArgumentParser) -> None:
         dest="as_capture",
         help="write secondary captures: no position, no ultrasound regions, no acquisition parameters",
     )
+    group.add_argument(
+        "--compress",
+        choices=("rle", "j2k-lossless"),
+        help="store the pixels compressed, without loss (default uncompressed); j2k-lossless needs 'lightsr[dicom]'",
+    )
 
 
 def positive(text: str, least: int = 1) -> int:
@@ -213,9 +218,11 @@ def _upscaler(arguments: argparse.Namespace) -> "Upscaler":
 
 
 def _infer(arguments: argparse.Namespace, options: DicomOptions) -> int:
+    from lightsr import encoding
     from lightsr.folders import mirrored
     from lightsr.pipeline import Outcome, enlarge_file
 
+    encoding.check(options.compress)
     output = Path(arguments.output)
     if arguments.output.endswith("/") and arguments.input.is_file():  # a folder, be it there yet or not
         output /= arguments.input.name

@@ -6,6 +6,8 @@ from typing import Literal, get_args
 
 Equipment = Literal["lightsr", "keep"]
 
+Compression = Literal["none", "rle", "j2k-lossless"]
+
 MAX_SUFFIX = 64
 """Characters of Series Description (LO; PS3.5, 6.2), which the suffix must fit into."""
 
@@ -36,6 +38,9 @@ class DicomOptions:
         Read data sets without the preamble of a DICOM file, too; see `lightsr.bare`.
     allow_mammography : bool
         Read mammograms for presentation, too.
+    compress : {"none", "rle", "j2k-lossless"}
+        How the pixels are stored; nothing is lost in any form. A form is no other instance:
+        archives change it as they send, and what it says is the same (PS3.3 C.7.6.1.1.2).
 
     Raises
     ------
@@ -49,6 +54,7 @@ class DicomOptions:
     as_capture: bool = False
     force_read: bool = False
     allow_mammography: bool = False
+    compress: Compression = "none"
 
     def __post_init__(self) -> None:
         if not 0 <= self.series_offset <= MAX_SERIES_OFFSET:
@@ -61,6 +67,8 @@ class DicomOptions:
                 raise ValueError(f"a suffix of {len(text)} characters; {MAX_SUFFIX} are allowed")
         if self.equipment not in get_args(Equipment):
             raise ValueError(f"equipment '{self.equipment}'; {' or '.join(get_args(Equipment))} is allowed")
+        if self.compress not in get_args(Compression):
+            raise ValueError(f"compression '{self.compress}'; {', '.join(get_args(Compression))} are allowed")
 
     def series_suffix(self, scale: int) -> str:
         """Suffix of Series Description.
