@@ -88,7 +88,8 @@ def convert(dataset: Any, frames: int) -> None:
         tag, keyword = element.tag, element.keyword
         acquired = tag.group == 0x18 and keyword not in kept
         drawn = several and tag.group in elements.OVERLAY_GROUPS  # the kinds of several frames have no such module
-        if acquired or drawn or tag.group == 0x54 or tag in STAGES or keyword in gone:
+        counted = tag.group == 0x54 and (several or keyword != "ViewCodeSequence")  # which one frame may have (C.8.6.2)
+        if acquired or drawn or counted or tag in STAGES or keyword in gone:
             del dataset[tag]
     dataset.ConversionType = "WSD"  # by a workstation (C.8.6.1)
     # Further values are defined by the kinds of the source alone (C.7.6.1.1.2).

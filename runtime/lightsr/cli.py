@@ -60,6 +60,18 @@ def parser() -> argparse.ArgumentParser:
 def _add_dicom_options(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("DICOM results")
     group.add_argument(
+        "--force-read",
+        action="store_const",
+        const=True,
+        help="also read DICOM data sets without the 128-byte preamble; uncompressed, little-endian",
+    )
+    group.add_argument(
+        "--allow-mammography",
+        action="store_const",
+        const=True,
+        help="also enlarge mammograms for presentation, of which no bundled model has seen one",
+    )
+    group.add_argument(
         "--series-offset", type=_series_offset, metavar="N", help="added to the series number (default 1000)"
     )
     group.add_argument(
@@ -76,6 +88,11 @@ def _add_dicom_options(p: argparse.ArgumentParser) -> None:
         const=True,
         dest="as_capture",
         help="write secondary captures: no position, no ultrasound regions, no acquisition parameters",
+    )
+    group.add_argument(
+        "--compress",
+        choices=("rle", "j2k-lossless"),
+        help="store the pixels compressed, without loss (default uncompressed); j2k-lossless needs 'lightsr[dicom]'",
     )
 
 
@@ -201,9 +218,11 @@ def _upscaler(arguments: argparse.Namespace) -> "Upscaler":
 
 
 def _infer(arguments: argparse.Namespace, options: DicomOptions) -> int:
+    from lightsr import encoding
     from lightsr.folders import mirrored
     from lightsr.pipeline import Outcome, enlarge_file
 
+    encoding.check(options.compress)
     output = Path(arguments.output)
     if arguments.output.endswith("/") and arguments.input.is_file():  # a folder, be it there yet or not
         output /= arguments.input.name

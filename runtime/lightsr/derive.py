@@ -5,18 +5,15 @@ Clauses are of PS3.3 of the DICOM standard unless another part is named.
 
 import datetime
 import hashlib
-import shutil
-import struct
 import tempfile
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from numpy.typing import NDArray
 
-from lightsr import capture, enhanced, geometry, provenance
+from lightsr import capture, encoding, enhanced, geometry, provenance
 from lightsr.copies import REMOVED as REMOVED
 from lightsr.copies import check_texts, decoded_copy, strip
 from lightsr.dicom import silenced
@@ -45,8 +42,6 @@ PALETTE_TAGS = range(0x00281100, 0x00281300)
 PIXEL_COMPONENT_TAGS = range(0x00186044, 0x0018605B)
 """Calibration of an ultrasound region's samples (C.8.5.5): organization, mask, ranges, tables."""
 
-MAX_PIXEL_BYTES = 2**32 - 2
-"""Length of Pixel Data, which is written in 32 bits and must be even (PS3.5, 7.1.2)."""
 
 IN_MEMORY_BYTES = 4 * 2**20
 """Enlarged pixels that wait for their header in memory; more wait in a file without a name."""
@@ -63,8 +58,8 @@ def write(
 ) -> None:
     """Write enlarged frames as DICOM.
 
-    Each frame goes to a temporary file as it comes, since the header in front of them
-    says what they are: its instance UID depends on every pixel.
+    Each frame goes to a temporary file as it comes, compressed where that was chosen, since the
+    header in front of them says what they are: its instance UID depends on every pixel.
 
     Parameters
     ----------
@@ -82,6 +77,8 @@ def write(
     ImageError
         The source is damaged, says something that cannot be carried over unchanged, or
         would become larger than DICOM can hold.
+    OutputError
+        What compresses the result is not installed.
     """
     with silenced():
         try:
@@ -90,37 +87,26 @@ def write(
             raise
         except Exception as error:  # pydicom decodes an element only now, and its texts quote values
             raise ImageError(f"{frames.source}: damaged DICOM ({type(error).__name__}); nothing was written") from error
-    word_bytes = dataset.BitsAllocated // 8
-    length = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * word_bytes * frames.count
-    if length > MAX_PIXEL_BYTES:
-        raise ImageError(
-            f"{frames.source}: would become {length / 2**30:.1f} GiB of pixels, of which DICOM holds less than 4; "
-            "choose a smaller --scale"
-        )
     name = getattr(file, "name", None)
     folder = str(Path(name).parent) if isinstance(name, str | Path) else None
     with _waiting(folder) as waiting, _waiting(folder) as groups:
         if frames.groups is not None:
             _write_groups(dataset, frames, scale, producer, groups)
         content = hashlib.sha256()
+        pixel_data = encoding.PixelData(waiting, dataset, frames.count, options.compress, frames.source)
         for pixels in enlarged:
-            part = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data.cast("B")
-            content.update(part)
-            waiting.write(part)
-        if waiting.tell() != length:
-            raise ValueError(f"{waiting.tell()} bytes of enlarged pixels; the header says {length}")
+            content.update(pixel_data.add(pixels))
         made_by = _made_by(scale, producer, options)
         dataset.SOPInstanceUID = uid_of(
             str(frames.header.SOPInstanceUID), *made_by, producer.version, content.hexdigest()
         )
-        _set_file_meta(dataset)
+        _set_file_meta(dataset, pixel_data.syntax)
         with silenced():
             behind = enhanced.behind_groups(dataset) if frames.groups is not None else None
             dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=True)
             if behind is not None:
                 enhanced.append(groups, behind, dataset, file)
-        waiting.seek(0)
-        _append_pixels(waiting, length, b"OB" if word_bytes == 1 else b"OW", file)
+        pixel_data.append_to(file)
 
 
 def _waiting(folder: str | None) -> "tempfile.SpooledTemporaryFile[bytes]":
@@ -139,13 +125,6 @@ def _write_groups(dataset: Any, frames: Frames, scale: int, producer: Producer, 
             raise
         except Exception as error:
             raise ImageError(f"{frames.source}: damaged DICOM ({type(error).__name__}); nothing was written") from error
-
-
-def _append_pixels(content: Any, length: int, vr: bytes, file: BinaryIO) -> None:
-    """Pixel Data as the last element: native, little endian, of even length (PS3.5, 7.1.2 and 8.1.1)."""
-    file.write(struct.pack("<HH2sHI", 0x7FE0, 0x0010, vr, 0, length + length % 2))
-    shutil.copyfileobj(content, file, 2**20)
-    file.write(b"\0" * (length % 2))
 
 
 def derived(frames: Frames, *, scale: int, producer: Producer, options: DicomOptions = DEFAULTS) -> Any:
@@ -254,15 +233,15 @@ def _set_pixel_description(dataset: Any, frames: Frames) -> None:
             del region[tag]
 
 
-def _set_file_meta(dataset: Any) -> None:
+def _set_file_meta(dataset: Any, syntax: str) -> None:
     """Fresh file meta information and a preamble of zeros (PS3.10, 7.1)."""
     from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import UID, ExplicitVRLittleEndian
+    from pydicom.uid import UID
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = UID(syntax)
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION
     dataset.file_meta = meta

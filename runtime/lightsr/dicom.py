@@ -21,13 +21,16 @@ from lightsr.colour import palette, rgb_from_palette, rgb_from_ybr
 from lightsr.elements import PixelElement
 from lightsr.errors import ImageError
 from lightsr.gate import Contents
+from lightsr.gate import is_bare as is_bare
 from lightsr.gate import is_dicom as is_dicom
 from lightsr.image import Frames, Image, Photometric
+from lightsr.options import DEFAULTS, DicomOptions
 from lightsr.pixels import GREY, PixelDescription, described, number, values_of, words_of
 from lightsr.regions import Region
+from lightsr.syntaxes import DEFLATED
 
 DECIDING_TAGS = (
-    *("SOPClassUID", "NumberOfFrames", "ImageType", "PresentationIntentType", "ModalityLUTSequence"),
+    *("SOPClassUID", "Modality", "NumberOfFrames", "ImageType", "PresentationIntentType", "ModalityLUTSequence"),
     *("ManufacturerModelName", "ContributingEquipmentSequence", "MaskSubtractionSequence"),
     *kinds.FUNCTIONAL_GROUPS,
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
@@ -40,14 +43,16 @@ Words = Callable[[int], NDArray[Any]]
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Frames]:
+def opened(path: Path, *, options: DicomOptions = DEFAULTS) -> Iterator[Frames]:
     """Open a DICOM file.
 
     Parameters
     ----------
     path : Path
-        CT, MR, CR or DX of one frame; US, XA, secondary capture, enhanced CT or MR of one or many.
+        CT, MR, CR, DX or MG of one frame; US, XA, secondary capture, enhanced CT or MR of one or many.
         Grey of 8 to 16 bits, colour of 8, or a palette; compressed where a decoder is installed.
+    options : DicomOptions
+        What else may be read.
 
     Yields
     ------
@@ -63,8 +68,8 @@ def opened(path: Path) -> Iterator[Frames]:
     """
     with contextlib.ExitStack() as stack:
         with _told_as_image_errors(path):
-            contents = stack.enter_context(gate.opened(path))
-            frames = _frames(contents, stack)
+            contents = stack.enter_context(gate.opened(path, force=options.force_read))
+            frames = _frames(contents, stack, options)
         yield frames
 
 
@@ -106,16 +111,19 @@ def silenced() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _frames(contents: Contents, stack: contextlib.ExitStack) -> Frames:
+def _frames(contents: Contents, stack: contextlib.ExitStack, options: DicomOptions) -> Frames:
     import pydicom
     from pydicom.filereader import read_file_meta_info
 
     path = contents.path
-    # pydicom also reads file meta information that breaks the rules, and goes by what it finds there.
-    if contents.syntax.uid != str(read_file_meta_info(path).get("TransferSyntaxUID", "")):
-        raise ImageError(f"{path}: its file meta information can be read in two ways; nothing was read from it")
     deciding = pydicom.dcmread(contents.header_stream(), stop_before_pixels=True, specific_tags=list(DECIDING_TAGS))
-    kind = kinds.check(deciding, path, grouped=contents.frame_groups is not None)
+    # pydicom also reads file meta information that breaks the rules, and goes by what it finds there.
+    meta = deciding.file_meta if contents.bare else read_file_meta_info(path)
+    inflated = contents.bare and contents.syntax.uid == DEFLATED  # of which it sees the gate's alone
+    if not inflated and contents.syntax.uid != str(meta.get("TransferSyntaxUID", "")):
+        raise ImageError(f"{path}: its file meta information can be read in two ways; nothing was read from it")
+    grouped = contents.frame_groups is not None
+    kind = kinds.check(deciding, path, grouped=grouped, mammography=options.allow_mammography)
     if contents.pixels is None:
         raise ImageError(f"{path}: has no pixels, or ends before them")
     header = pydicom.dcmread(contents.header_stream(), stop_before_pixels=True)
@@ -162,6 +170,8 @@ def _native(contents: Contents, pixels: PixelElement, of: PixelDescription) -> W
     Each is read by itself: a cine is never in memory as a whole.
     """
     path, needed, little = contents.path, of.frames * of.frame_bytes, contents.syntax.little
+    if pixels.length is None and contents.bare:
+        raise ImageError(f"{path}: compressed pixels, and no file meta information that says how; decompress it first")
     if pixels.length is None:
         raise ImageError(f"{path}: uncompressed pixels of unknown length; it is damaged")
     if pixels.length not in (needed, needed + needed % 2):

@@ -13,6 +13,7 @@ from lightsr import derive, dicom, raster
 from lightsr.derive import TEMPORARY_PREFIX
 from lightsr.errors import ImageError, OutputError
 from lightsr.image import Frames, Image
+from lightsr.options import DEFAULTS, DicomOptions
 
 HEAD_BYTES = 132
 """Bytes that tell a file's kind: a DICOM file has "DICM" at 128 (PS3.10, 7.1)."""
@@ -48,7 +49,7 @@ class Format:
     holds : callable
         Whether a file with these first bytes is of this format.
     opened : callable
-        Path to a context that gives the file's `Frames`.
+        Path and `options` of DICOM files to a context that gives the file's `Frames`.
     write : callable or None
         Writes the enlarged frames of a file, or None where lightsr only reads.
     suffixes : frozenset of str
@@ -57,15 +58,17 @@ class Format:
 
     name: str
     holds: Callable[[bytes], bool]
-    opened: Callable[[Path], AbstractContextManager[Frames]]
+    opened: Callable[..., AbstractContextManager[Frames]]
     write: Callable[..., None] | None
     suffixes: frozenset[str]
 
 
+DICOM = Format("DICOM", dicom.is_dicom, dicom.opened, derive.write, frozenset({".dcm", ".dicom", ".ima"}))
+
 FORMATS = (
     Format("PNG", raster.is_png, raster.opened, raster.write, frozenset({".png"})),
     Format("JPEG", raster.is_jpeg, raster.opened, None, frozenset({".jpg", ".jpeg"})),
-    Format("DICOM", dicom.is_dicom, dicom.opened, derive.write, frozenset({".dcm", ".dicom", ".ima"})),
+    DICOM,
 )
 
 SUFFIXES = frozenset({".bmp", ".gif", ".gz", ".nii", ".npy", ".tif", ".tiff", ".webp"}).union(
@@ -74,8 +77,10 @@ SUFFIXES = frozenset({".bmp", ".gif", ".gz", ".nii", ".npy", ".tif", ".tiff", ".
 """Ends of names that promise a format."""
 
 
-def detect(path: Path) -> Format:
+def detect(path: Path, options: DicomOptions = DEFAULTS) -> Format:
     """Format of a file; its content decides, not its name.
+
+    A DICOM data set without its preamble can only be presumed, and is one only with `options.force_read`.
 
     Raises
     ------
@@ -86,10 +91,15 @@ def detect(path: Path) -> Format:
     for known in FORMATS:
         if known.holds(start):
             return known
-    raise ImageError(f"{path}: neither PNG nor JPEG nor DICOM (with its 128-byte preamble); choose files with --glob")
+    if dicom.is_bare(start):
+        if options.force_read:
+            return DICOM
+        raise ImageError(f"{path}: perhaps a DICOM data set, without its 128-byte preamble; --force-read reads it")
+    which = "" if options.force_read else " (with its 128-byte preamble)"
+    raise ImageError(f"{path}: neither PNG nor JPEG nor DICOM{which}; choose files with --glob")
 
 
-def opened(path: Path) -> AbstractContextManager[Frames]:
+def opened(path: Path, options: DicomOptions = DEFAULTS) -> AbstractContextManager[Frames]:
     """Open a DICOM, PNG or JPEG file; its frames can be read until the context ends.
 
     Raises
@@ -97,10 +107,10 @@ def opened(path: Path) -> AbstractContextManager[Frames]:
     ImageError
         Unknown, damaged, or refused because its meaning would be lost.
     """
-    return detect(path).opened(path)
+    return detect(path, options).opened(path, options=options)
 
 
-def read(path: Path, *, frame: int | None = None) -> Image:
+def read(path: Path, *, frame: int | None = None, options: DicomOptions = DEFAULTS) -> Image:
     """Read one picture of a DICOM, PNG or JPEG file.
 
     Parameters
@@ -108,13 +118,15 @@ def read(path: Path, *, frame: int | None = None) -> Image:
     path : Path
     frame : int, optional
         Which one, counted from 0; needed for a file of several.
+    options : DicomOptions
+        What else may be read.
 
     Raises
     ------
     ImageError
         As `opened`; or several frames, or no such frame.
     """
-    with opened(path) as frames:
+    with opened(path, options) as frames:
         if frame is None:
             return frames.only()
         if not 0 <= frame < frames.count:

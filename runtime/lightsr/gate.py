@@ -6,7 +6,6 @@ claim true. Clauses are of PS3.5 of the DICOM standard unless another part is na
 """
 
 import contextlib
-import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +13,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from lightsr import kinds
+from lightsr import bare, kinds
+from lightsr.bare import PREAMBLE_BYTES
 from lightsr.elements import LONG_LENGTH_VRS, FrameGroupsElement, PixelElement, Walk
 from lightsr.errors import ImageError
-from lightsr.syntaxes import ALLOWED, DEFLATED, TRANSFER_SYNTAXES, TransferSyntax, name_of
-
-PREAMBLE_BYTES = 128
-"""Free bytes before the letters DICM (PS3.10, 7.1)."""
+from lightsr.syntaxes import ALLOWED, DEFLATED, EXPLICIT, TRANSFER_SYNTAXES, TransferSyntax, name_of
 
 MAX_META_BYTES = 65_536
 """Longest file meta information that is searched for the transfer syntax."""
@@ -44,14 +41,17 @@ class Contents:
     ----------
     path : Path
     stream : binary file
-        The file, or, of a deflated one, the same data set as an explicit little-endian file.
+        The file, or, of a deflated one, the same data set as an explicit little-endian file; of one
+        without its preamble, the file behind what was missing.
     syntax : TransferSyntax
-        As the file states it.
+        As the file states it, or as it was judged.
     pixels : PixelElement or None
     frame_groups : FrameGroupsElement or None
         Functional groups of frames (PS3.3 C.7.6.16).
     header_end : int
         Where the pixels' element begins.
+    bare : bool
+        Whether the preamble was missing.
     """
 
     path: Path
@@ -60,6 +60,7 @@ class Contents:
     pixels: PixelElement | None
     frame_groups: FrameGroupsElement | None = None
     header_end: int = 0
+    bare: bool = False
 
     def header_stream(self) -> BinaryIO:
         """The file up to its pixels, without functional groups of frames: they grow with the number of frames."""
@@ -72,12 +73,14 @@ class Contents:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Contents]:
+def opened(path: Path, *, force: bool = False) -> Iterator[Contents]:
     """Open a DICOM file if all that it says about lengths is true.
 
     Parameters
     ----------
     path : Path
+    force : bool
+        Also one without its preamble; see `lightsr.bare`.
 
     Yields
     ------
@@ -97,13 +100,17 @@ def opened(path: Path) -> Iterator[Contents]:
         length = file.seek(0, 2)
         if length > MAX_FILE_BYTES:
             raise ImageError(f"{path}: {length // 2**30} GiB; at most {MAX_FILE_BYTES // 2**30} GiB are allowed")
-        uid, sop_class, start = _file_meta(file, path)
+        stream: BinaryIO = file
+        missing = _missing_head(file) if force else b""
+        if missing:
+            stream = bare.behind(missing, file)
+            length += len(missing)
+        uid, sop_class, start = _file_meta(stream, path)
         if uid not in TRANSFER_SYNTAXES:
             raise ImageError(f"{path}: transfer syntax {name_of(uid)}; {ALLOWED}; decompress it first")
         syntax = TRANSFER_SYNTAXES[uid]
-        stream: BinaryIO = file
         if uid == DEFLATED:
-            stream, start = _inflated(file, start, length, path)
+            stream, start = _inflated(stream, start, length, path)
             length = stream.seek(0, 2)
         walk = Walk(stream, length, path, little=syntax.little)
         try:
@@ -111,12 +118,23 @@ def opened(path: Path) -> Iterator[Contents]:
         except ImageError as error:  # contours of many megabytes are right where they belong
             raise (kinds.refusal(sop_class, path) if sop_class not in ("", *kinds.SOP_CLASSES) else error) from None
         stream.seek(0)
-        yield Contents(path, stream, syntax, pixels, walk.frame_groups, walk.header_end)
+        yield Contents(path, stream, syntax, pixels, walk.frame_groups, walk.header_end, bare=bool(missing))
 
 
 def is_dicom(head: bytes) -> bool:
     """Whether a file that begins with `head` (at least 132 bytes) is DICOM (PS3.10, 7.1)."""
     return head[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == b"DICM"
+
+
+def is_bare(head: bytes) -> bool:
+    """Whether a file that begins with `head` may be a DICOM data set without its preamble."""
+    return not is_dicom(head) and bool(bare.missing_head(head))
+
+
+def _missing_head(file: BinaryIO) -> bytes:
+    file.seek(0)
+    start = file.read(PREAMBLE_BYTES + 4)
+    return bare.missing_head(start) if is_bare(start) else b""
 
 
 def _file_meta(file: BinaryIO, path: Path) -> tuple[str, str, int]:
@@ -160,9 +178,7 @@ def _inflated(file: BinaryIO, start: int, length: int, path: Path) -> tuple[Bina
                 f"{path}: deflated, and more than {limit // 2**20} MiB when it is opened; at most {MAX_INFLATION} "
                 f"times the file and {MAX_INFLATED_BYTES // 2**20} MiB are allowed; decompress it first"
             )
-    uid = b"1.2.840.10008.1.2.1\0"
-    meta = b"\x02\x00\x10\x00UI" + struct.pack("<H", len(uid)) + uid
-    head = bytes(PREAMBLE_BYTES) + b"DICM\x02\x00\x00\x00UL\x04\x00" + struct.pack("<I", len(meta)) + meta
+    head = bare.file_head(EXPLICIT)
     stream = BytesIO()
     stream.write(head)
     for part in _inflate(file, start, path):

@@ -58,6 +58,7 @@ REMOVED = (
     *("SmallestPixelValueInSeries", "LargestPixelValueInSeries", "HistogramSequence"),
     *("MaskSubtractionSequence", "MaskSubPixelShift", "PixelIntensityRelationshipLUTSequence"),
     *("ExposedArea", "LocalizingCursorPosition", "CalculatedTargetPosition"),
+    "BiopsyTargetSequence",
     *("PixelDataProviderURL", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
     *("GraphicAnnotationSequence", "DisplayedAreaSelectionSequence"),
     *("PixelSpacingSequence", "FiducialsPropertyCategoryCodeSequence", "ReferencedImageBoxSequence"),

@@ -6,9 +6,13 @@ from typing import Any
 from lightsr.errors import ImageError
 from lightsr.provenance import texts
 
+MAMMOGRAPHY = "MG"
+"""Kind, and Modality of images of other kinds, that is read only where it was asked for."""
+
 SOP_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.1": "CR",
     "1.2.840.10008.5.1.4.1.1.1.1": "DX",
+    "1.2.840.10008.5.1.4.1.1.1.2": MAMMOGRAPHY,
     "1.2.840.10008.5.1.4.1.1.2": "CT",
     "1.2.840.10008.5.1.4.1.1.4": "MR",
     "1.2.840.10008.5.1.4.1.1.2.1": "enhanced CT",
@@ -63,8 +67,16 @@ REFUSED_IMAGE_TYPES = {
         ),
         "a phase, complex or quantitative map",
     ),
+    MAMMOGRAPHY: {
+        "TOMO": "of a tomosynthesis",
+        "TOMO_PROJ": "of a tomosynthesis",
+        "GENERATED_2D": "computed from a tomosynthesis",
+        "ADDITION": "a sum of images",
+        "SUBTRACTION": "a difference of images",
+        "HIGH_ENERGY": "for a difference of images",
+    },
 }
-"""Image Type values whose pixels are no picture to be made sharper (PS3.3 C.8.2.1.1.1, C.8.3.1.1.1)."""
+"""Image Type values whose pixels are no picture to be made sharper (PS3.3 C.8.2.1.1.1, C.8.3.1.1.1, C.8.11.7.1.4)."""
 
 REFUSED_FRAME_TYPES = {
     **dict.fromkeys(("ADC", "DIFFUSION_ANISO", "DIFFUSION_ATTNTD", "FA"), "a diffusion map"),
@@ -91,7 +103,7 @@ OWN_MODEL_NAME = "lightsr"
 """Manufacturer's Model Name by which our own results are recognised."""
 
 
-def check(header: Any, path: Path, *, grouped: bool = False) -> str:
+def check(header: Any, path: Path, *, grouped: bool = False, mammography: bool = False) -> str:
     """Refuse what is no picture of the kinds that are understood.
 
     Parameters
@@ -101,6 +113,8 @@ def check(header: Any, path: Path, *, grouped: bool = False) -> str:
         For messages.
     grouped : bool
         It has functional groups of frames, which `header` may do without.
+    mammography : bool
+        Whether mammograms are allowed.
 
     Returns
     -------
@@ -115,6 +129,10 @@ def check(header: Any, path: Path, *, grouped: bool = False) -> str:
     if uid not in SOP_CLASSES:
         raise refusal(uid, path)
     kind = SOP_CLASSES[uid]
+    if not mammography and MAMMOGRAPHY in (kind, str(header.get("Modality", "")).upper()):
+        raise ImageError(
+            f"{path}: a mammogram, of which no bundled model has seen one; --allow-mammography enlarges it all the same"
+        )
     if kind not in CINE_KINDS and kind not in ENHANCED and header.get("NumberOfFrames") not in (None, "", 1):
         raise ImageError(f"{path}: a {kind} image of several frames; one frame is allowed")
     try:
@@ -182,5 +200,5 @@ def refusal(uid: str, path: Path) -> ImageError:
 
     name = UID(uid).name if uid else ""
     found = f"'{name}'" if name and name != uid else "an unknown SOP class"
-    allowed = ", ".join(dict.fromkeys(SOP_CLASSES.values()))
+    allowed = ", ".join(kind for kind in dict.fromkeys(SOP_CLASSES.values()) if kind != MAMMOGRAPHY)
     return ImageError(f"{path}: {found}; {allowed} images are allowed")

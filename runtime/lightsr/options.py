@@ -1,10 +1,12 @@
-"""What a user may choose about a DICOM result."""
+"""What a user may choose about DICOM files and results."""
 
 import json
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 Equipment = Literal["lightsr", "keep"]
+
+Compression = Literal["none", "rle", "j2k-lossless"]
 
 MAX_SUFFIX = 64
 """Characters of Series Description (LO; PS3.5, 6.2), which the suffix must fit into."""
@@ -15,7 +17,7 @@ MAX_SERIES_OFFSET = 2**31 - 1
 
 @dataclass(frozen=True)
 class DicomOptions:
-    """Choices of the DICOM writer.
+    """Choices of the DICOM reader and writer.
 
     Parameters
     ----------
@@ -32,6 +34,13 @@ class DicomOptions:
         Equipment names both either way.
     as_capture : bool
         Write a secondary capture image; see `lightsr.capture`.
+    force_read : bool
+        Read data sets without the preamble of a DICOM file, too; see `lightsr.bare`.
+    allow_mammography : bool
+        Read mammograms for presentation, too.
+    compress : {"none", "rle", "j2k-lossless"}
+        How the pixels are stored; nothing is lost in any form. A form is no other instance:
+        archives change it as they send, and what it says is the same (PS3.3 C.7.6.1.1.2).
 
     Raises
     ------
@@ -43,6 +52,9 @@ class DicomOptions:
     suffix: str | None = None
     equipment: Equipment = "lightsr"
     as_capture: bool = False
+    force_read: bool = False
+    allow_mammography: bool = False
+    compress: Compression = "none"
 
     def __post_init__(self) -> None:
         if not 0 <= self.series_offset <= MAX_SERIES_OFFSET:
@@ -55,6 +67,8 @@ class DicomOptions:
                 raise ValueError(f"a suffix of {len(text)} characters; {MAX_SUFFIX} are allowed")
         if self.equipment not in get_args(Equipment):
             raise ValueError(f"equipment '{self.equipment}'; {' or '.join(get_args(Equipment))} is allowed")
+        if self.compress not in get_args(Compression):
+            raise ValueError(f"compression '{self.compress}'; {', '.join(get_args(Compression))} are allowed")
 
     def series_suffix(self, scale: int) -> str:
         """Suffix of Series Description.
@@ -68,7 +82,7 @@ class DicomOptions:
         """Parts of a result's UIDs: every choice that makes another data set of the same pixels.
 
         Two results that differ in anything but the time must not share a UID (PS3.5, 9), so
-        every option counts, and none where all are as by default.
+        every option that changes one counts, and none where all are as by default.
 
         >>> DicomOptions().identity(2)
         ()

@@ -236,7 +236,7 @@ def enlarge_file(
 ) -> Outcome:
     """Enlarge one file into another of the same format, which appears whole or not at all.
 
-    `options` are those of a DICOM result; PNG has none. Problems with this file come back in
+    `options` are those of DICOM files; PNG has none. Problems with this file come back in
     the `Outcome`; nothing is then written.
     """
     try:
@@ -253,7 +253,7 @@ def enlarge_file(
 
 
 def _enlarge_file(source: Path, target: Path, upscaler: Upscaler, overwrite: bool, options: DicomOptions) -> Outcome:
-    kind = files.detect(source)
+    kind = files.detect(source, options)
     if kind.write is None:
         raise ImageError(f"{source}: a {kind.name}, which would lose again what is gained; convert it to PNG first")
     if target.suffix.lower() != source.suffix.lower() and target.suffix.lower() in files.SUFFIXES - kind.suffixes:
@@ -275,7 +275,7 @@ def _enlarge_file(source: Path, target: Path, upscaler: Upscaler, overwrite: boo
 
     card = upscaler.card
     producer = derive.Producer(card.name, card.precision, upscaler.model.sha256, lightsr.__version__)
-    with kind.opened(source) as frames:
+    with kind.opened(source, options=options) as frames:
         # A result is as private as its source: readable by nobody who could not read that.
         folders.make(target.parent.absolute(), source.parent.absolute())
         permissions = source.stat().st_mode & 0o666 | 0o200

@@ -48,7 +48,7 @@ def is_jpeg(head: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Frames]:
+def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
     """Open a PNG or JPEG, a file of one frame; see `read`."""
     yield Frames.of(read(path))
 

@@ -27,25 +27,29 @@ class TransferSyntax:
     lossy: str = ""
 
 
-DEFLATED = "1.2.840.10008.1.2.1.99"
+IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+
+DEFLATED, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
 
 _JPEG = "1.2.840.10008.1.2.4."
+
+J2K_LOSSLESS = f"{_JPEG}90"
 
 TRANSFER_SYNTAXES = {
     syntax.uid: syntax
     for syntax in (
-        TransferSyntax("1.2.840.10008.1.2", "Implicit VR Little Endian", implicit=True),
-        TransferSyntax("1.2.840.10008.1.2.1", "Explicit VR Little Endian"),
+        TransferSyntax(IMPLICIT, "Implicit VR Little Endian", implicit=True),
+        TransferSyntax(EXPLICIT, "Explicit VR Little Endian"),
         TransferSyntax("1.2.840.10008.1.2.2", "Explicit VR Big Endian", little=False),
         TransferSyntax(DEFLATED, "Deflated Explicit VR Little Endian"),
-        TransferSyntax("1.2.840.10008.1.2.5", "RLE Lossless", codec="RLE"),
+        TransferSyntax(RLE, "RLE Lossless", codec="RLE"),
         TransferSyntax(f"{_JPEG}50", "JPEG Baseline", codec="JPEG", lossy="ISO_10918_1"),
         TransferSyntax(f"{_JPEG}51", "JPEG Extended", codec="JPEG", lossy="ISO_10918_1"),
         TransferSyntax(f"{_JPEG}57", "JPEG Lossless", codec="JPEG lossless"),
         TransferSyntax(f"{_JPEG}70", "JPEG Lossless, First-Order Prediction", codec="JPEG lossless"),
         TransferSyntax(f"{_JPEG}80", "JPEG-LS Lossless", codec="JPEG-LS"),
         TransferSyntax(f"{_JPEG}81", "JPEG-LS Near-Lossless", codec="JPEG-LS", lossy="ISO_14495_1"),
-        TransferSyntax(f"{_JPEG}90", "JPEG 2000 Lossless", codec="J2K"),
+        TransferSyntax(J2K_LOSSLESS, "JPEG 2000 Lossless", codec="J2K"),
         TransferSyntax(f"{_JPEG}91", "JPEG 2000", codec="J2K", lossy="ISO_15444_1"),
         TransferSyntax(f"{_JPEG}201", "HTJ2K Lossless", codec="HTJ2K"),
         TransferSyntax(f"{_JPEG}202", "HTJ2K Lossless RPCL", codec="HTJ2K"),

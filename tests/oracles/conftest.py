@@ -38,7 +38,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     without = [name for name in report.ORACLES if name not in ledger.entries]
     if corpus is None or without or {"pydicom-data", "series", "reader"} - corpus.folders.keys():
         raise pytest.UsageError(f"{page}: not renewed; it needs every oracle and every collection of files")
-    report.renew(page, report.tables(corpus.tried, len(corpus.others), ledger))
+    report.renew(page, report.tables(corpus.tried, len(corpus.others), len(corpus.compressed), ledger))
 
 
 @pytest.fixture(scope="session")

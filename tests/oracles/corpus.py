@@ -8,19 +8,23 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pydicom
+from lightsr.options import Compression, DicomOptions
 from lightsr.pipeline import enlarge_file
 from lightsr.resample import interpolate
 from lightsr.upscaler import IntensityMap, Upscaler
 
 REASONS = (
-    (r"neither PNG nor JPEG nor DICOM|an empty file|would lose again", "not DICOM with a preamble"),
+    (
+        r"neither PNG nor JPEG nor DICOM|without its 128-byte preamble|an empty file|would lose again",
+        "not DICOM with a preamble",
+    ),
     (r"so nothing can be derived", "no UIDs"),
     (
         r"transfer syntax that is not known|transfer syntaxes;|without a transfer syntax|file meta",
@@ -29,6 +33,7 @@ REASONS = (
     (r"transfer syntax .*decompress it first", "other compression"),
     (r"for which a decoder is missing", "decoder not installed"),
     (r"enhanced MR, .* images are allowed|has functional groups", "other kind of object"),
+    (r"a mammogram, of which", "mammogram"),
     (r"of several frames", "several frames in one place"),
     (
         r"of type .*ordinary images are allowed|for processing|mask subtraction",
@@ -61,8 +66,17 @@ REASONS = (
 OTHER_SCALES = (3, 4, 8)
 """Scales besides 2, for one file of every kind and collection."""
 
+FORMS: tuple[Compression, ...] = ("rle", "j2k-lossless")
+"""How the same files are compressed, at scale 2."""
+
 MAX_PIXELS = 32_000_000
-"""Of all frames of a result together, above which a source is not converted at a scale other than 2."""
+"""Of all frames of a result together, above which it is not made, but of a source at scale 2, uncompressed."""
+
+OPTIONS = DicomOptions(force_read=True, allow_mammography=True)
+"""With which every file is read: whatever can be converted is judged."""
+
+TOO_SMALL = "needs 32 a side; take rle"
+"""What is said of pictures that JPEG 2000 is not for."""
 
 MODELS = {2: "tiny", 3: "base", 4: "tiny", 8: "base"}
 """Bundled model for each scale: the smallest there is."""
@@ -81,6 +95,8 @@ class Conversion:
     converted : bool
     message : str
         Why it was refused.
+    compress : str
+        As what its pixels were to be stored.
     """
 
     collection: str
@@ -89,11 +105,13 @@ class Conversion:
     scale: int
     converted: bool
     message: str = ""
+    compress: Compression = "none"
 
     @property
     def label(self) -> str:
         """File and scale, for a list of failures."""
-        return f"{self.collection}/{self.source.name} x{self.scale}"
+        form = "" if self.compress == "none" else f" {self.compress}"
+        return f"{self.collection}/{self.source.name} x{self.scale}{form}"
 
     @property
     def reason(self) -> str:
@@ -114,6 +132,8 @@ class Corpus:
         All at scale 2.
     others : tuple of Conversion
         Converted, at other scales.
+    compressed : tuple of Conversion
+        Converted at scale 2, in every form.
     said : dict of str to tuple of str
         What the command line said, by collection.
     """
@@ -121,12 +141,13 @@ class Corpus:
     folders: dict[str, Path]
     tried: tuple[Conversion, ...]
     others: tuple[Conversion, ...]
+    compressed: tuple[Conversion, ...]
     said: dict[str, tuple[str, ...]]
 
     @property
     def converted(self) -> list[Conversion]:
-        """All results, at every scale."""
-        return [*(entry for entry in self.tried if entry.converted), *self.others]
+        """All results, at every scale and in every form."""
+        return [*(entry for entry in self.tried if entry.converted), *self.others, *self.compressed]
 
     def __iter__(self) -> Iterator[Conversion]:
         return iter(self.converted)
@@ -170,7 +191,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def convert_all(folders: dict[str, Path], out: Path, upscalers: Callable[[int], Any]) -> Corpus:
-    """Take every file through the command line, and some through `enlarge_file` at other scales.
+    """Take every file through the command line, and some through `enlarge_file` at other scales and compressed.
 
     Parameters
     ----------
@@ -182,33 +203,45 @@ def convert_all(folders: dict[str, Path], out: Path, upscalers: Callable[[int], 
     """
     tried: list[Conversion] = []
     others: list[Conversion] = []
+    compressed: list[Conversion] = []
     said: dict[str, tuple[str, ...]] = {}
     for collection, folder in folders.items():
         outcomes, said[collection] = command_line(folder, out / "x2" / collection)
-        kinds: set[tuple[int, tuple[str, ...]]] = set()
+        kinds: set[tuple[Any, ...]] = set()
         for outcome in outcomes:
             source, done = Path(outcome["source"]), outcome["status"] == "done"
             tried.append(Conversion(collection, source, Path(outcome["target"]), 2, done, outcome["message"]))
             pixels = outcome["frames"] * math.prod(outcome["size_in"])
-            kind = _kind(tried[-1].target) if done else ()
-            for scale in OTHER_SCALES:
-                if not done or pixels * scale**2 > MAX_PIXELS or (scale, kind) in kinds:
+            if not done:
+                continue
+            kind = _kind(tried[-1].target)
+            wanted = [
+                *((scale, OPTIONS) for scale in OTHER_SCALES),
+                *((2, replace(OPTIONS, compress=c)) for c in FORMS),
+            ]
+            for scale, options in wanted:
+                if pixels * scale**2 > MAX_PIXELS or (scale, options.compress, *kind) in kinds:
                     continue
-                kinds.add((scale, kind))
-                target = out / f"x{scale}" / collection / source.relative_to(folder)
-                result = enlarge_file(source, target, cast(Upscaler, upscalers(scale)))
-                others.append(Conversion(collection, source, target, scale, result.status == "done", result.message))
-    return Corpus(folders, tuple(tried), tuple(others), said)
+                kinds.add((scale, options.compress, *kind))
+                form = "" if options.compress == "none" else f"-{options.compress}"
+                target = out / f"x{scale}{form}" / collection / source.relative_to(folder)
+                result = enlarge_file(source, target, cast(Upscaler, upscalers(scale)), options=options)
+                if TOO_SMALL in result.message:
+                    continue
+                done = result.status == "done"
+                entry = Conversion(collection, source, target, scale, done, result.message, options.compress)
+                (compressed if form else others).append(entry)
+    return Corpus(folders, tuple(tried), tuple(others), tuple(compressed), said)
 
 
-def command_line(folder: Path, out: Path) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+def command_line(folder: Path, out: Path, *chosen: str) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """Enlarge a folder by x2; outcomes, and all lines that were said, by `--json` and without it.
 
-    Warnings that Python would hide are shown. Of the outcomes, times and sizes are left
+    `chosen` are more options. Warnings that Python would hide are shown. Of the outcomes, times and sizes are left
     out of the lines: a birth date could be found in a time by chance.
     """
     command = [sys.executable, "-W", "always", "-m", "lightsr.cli", str(folder), str(out)]
-    command += ["--model", "tiny", "--threads", "1"]
+    command += ["--model", "tiny", "--threads", "1", "--force-read", "--allow-mammography", *chosen]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     first, second = (
         subprocess.run([*command, *options], capture_output=True, text=True, check=False, env=environment)

@@ -71,12 +71,12 @@ class Shifts:
 
 def is_ct(path: Path) -> bool:
     """Whether a file is a CT image."""
-    return str(pydicom.dcmread(path, specific_tags=["SOPClassUID"]).SOPClassUID) in CT_IMAGES
+    return str(pydicom.dcmread(path, specific_tags=["SOPClassUID"], force=True).SOPClassUID) in CT_IMAGES
 
 
 def shifts(source: Path, result: Path, scale: int) -> Shifts:
     """Compare a CT image with its result, both as pydicom reads them; regions are those of every frame."""
-    before, after = pydicom.dcmread(source), pydicom.dcmread(result)
+    before, after = pydicom.dcmread(source, force=True), pydicom.dcmread(result)
     low, high = _hounsfield(before), _hounsfield(after)
     padding = _padding(before)
     reach = LOSSY_ERROR * abs(float(before.get("RescaleSlope", 1))) if _is_lossy(before) else 0.0

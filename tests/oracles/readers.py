@@ -1,18 +1,29 @@
 """DCMTK and GDCM: do other readers see the same pixels?
 
-DCMTK has to understand the whole description of the pixels to code them by run lengths,
+DCMTK has to understand the whole description of uncompressed pixels to code them by run lengths,
 one byte of one sample at a time; GDCM has to, to decode them. Neither can make good what
-the other mistakes.
+the other mistakes. Of what is compressed already, each decodes what it can: DCMTK run
+lengths, GDCM these and JPEG 2000.
 """
 
 from pathlib import Path
 
 import numpy as np
 import pydicom
+from lightsr.syntaxes import EXPLICIT, J2K_LOSSLESS, RLE
 
 from . import tools
 
-PROGRAMS = ("dcmcrle", "gdcmconv")
+PROGRAMS = ("dcmcrle", "dcmdrle", "gdcmconv")
+
+GDCM = ("GDCM", "gdcmconv", "--raw")
+
+STEPS = {
+    EXPLICIT: ((("DCMTK", "dcmcrle"), GDCM),),
+    RLE: ((("DCMTK", "dcmdrle"),), (GDCM,)),
+    J2K_LOSSLESS: ((GDCM,),),
+}
+"""For each transfer syntax: by whom, and how, its pixels come out uncompressed."""
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -23,12 +34,16 @@ def pixels(path: Path) -> np.ndarray:
 def disagreement(path: Path, scratch: Path) -> str:
     """What is wrong with the pixels of a file, seen by others; "" where they agree with pydicom."""
     expected = pixels(path)
-    coded, decoded = scratch / "coded.dcm", scratch / "decoded.dcm"
-    coded.unlink(missing_ok=True)
-    decoded.unlink(missing_ok=True)
-    if tools.run("dcmcrle", path, coded)[0] or not coded.is_file():
-        return "not read by DCMTK"
-    if tools.run("gdcmconv", "--raw", coded, decoded)[0] or not decoded.is_file():
-        return "not read by GDCM"
-    seen = pixels(decoded)
-    return "" if seen.dtype == expected.dtype and np.array_equal(seen, expected) else "other pixels"
+    syntax = pydicom.dcmread(path, specific_tags=[]).file_meta.TransferSyntaxUID
+    for number, steps in enumerate(STEPS.get(syntax, STEPS[EXPLICIT])):
+        seen = path
+        for step, (reader, *command) in enumerate(steps):
+            made = scratch / f"{number}{step}.dcm"
+            made.unlink(missing_ok=True)
+            if tools.run(*command, seen, made)[0] or not made.is_file():
+                return f"not read by {reader}"
+            seen = made
+        found = pixels(seen)
+        if found.dtype != expected.dtype or not np.array_equal(found, expected):
+            return "other pixels"
+    return ""

@@ -14,6 +14,8 @@ ORACLES = {
     "standard": "highdicom's tables: types 1 and 2 there, nothing foreign added",
     "field of view": "`dcm2niix`, nibabel: corners of a series within 1e-4 mm",
     "readers": "DCMTK and GDCM: the pixels that pydicom reads",
+    "compression": "`--compress`: the pixels and the UID of the uncompressed result",
+    "archive": "Orthanc: both series of a study found, and given back byte for byte",
     "hounsfield": "CT: mean HU of regions within 0.5",
     "privacy": "nothing about a person said or logged",
 }
@@ -65,7 +67,7 @@ class Ledger:
         assert not failures, f"{oracle}: {len(failures)} of {checked} {what}:\n" + "\n".join(failures)
 
 
-def tables(tried: tuple[Conversion, ...], others: int, ledger: Ledger) -> str:
+def tables(tried: tuple[Conversion, ...], others: int, compressed: int, ledger: Ledger) -> str:
     """Markdown: files by collection and reason, and the oracles."""
     names = list(dict.fromkeys(entry.collection for entry in tried))
     counts = {
@@ -84,7 +86,8 @@ def tables(tried: tuple[Conversion, ...], others: int, ledger: Ledger) -> str:
             for label, count in counts.items()
         ),
         "",
-        f"The oracles judge {others} more results at x3, x8 (`base`) and x4 (`tiny`): one of each kind and collection.",
+        f"The oracles judge {others} more results at x3, x8 (`base`) and x4 (`tiny`), and {compressed} compressed "
+        "ones: of one file of each kind and collection.",
         "",
         "| oracle | checked | failures | largest error |",
         "| --- | ---: | ---: | --- |",

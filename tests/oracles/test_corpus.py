@@ -22,7 +22,8 @@ def test_every_file_is_converted_or_refused(corpus: Corpus) -> None:
 
 def test_what_is_converted_at_one_scale_is_converted_at_all(corpus: Corpus) -> None:
     assert {entry.scale for entry in corpus.others} == set(corpora.OTHER_SCALES)
-    assert not [entry.label for entry in corpus.others if not entry.converted]
+    assert {entry.compress for entry in corpus.compressed} == set(corpora.FORMS)
+    assert not [entry.label for entry in (*corpus.others, *corpus.compressed) if not entry.converted]
 
 
 def test_every_refusal_is_one_line_with_a_known_reason(corpus: Corpus) -> None:

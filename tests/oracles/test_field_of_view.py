@@ -24,7 +24,8 @@ pytestmark = pytest.mark.oracle
 def test_a_series_keeps_its_field_of_view(corpus: Corpus, ledger: Ledger, tmp_path: Path) -> None:
     tools.need("dcm2niix")
     folders = [(folder, target) for folder, target in series_of(corpus).items()]
-    for scale, (name, make) in itertools.product((2, 3, 4, 8), (("oblique", oblique_series), ("volume", oblique_volume))):
+    made = (("oblique", oblique_series), ("volume", oblique_volume))
+    for scale, (name, make) in itertools.product((2, 3, 4, 8), made):
         source = make(tmp_path / f"{name}{scale}")
         folders.append((source, enlarged(source, tmp_path / f"{name}-x{scale}", scale)))
     folders += [

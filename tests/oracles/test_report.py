@@ -28,7 +28,7 @@ def test_a_ledger_refuses_failures_and_empty_checks() -> None:
 
 def test_tables_go_into_their_place(tmp_path: Path) -> None:
     ledger = report.Ledger(dict.fromkeys(report.ORACLES, report.Entry(7, "files", 0)))
-    text = report.tables(TRIED, 4, ledger)
+    text = report.tables(TRIED, 4, 2, ledger)
     assert "| files | a | b | all |" in text
     assert "| tried | 2 | 1 | 3 |" in text
     assert "| **converted** | 1 | 0 | 1 |" in text

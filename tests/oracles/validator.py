@@ -47,7 +47,8 @@ def errors(path: Path) -> set[tuple[str, str]]:
 
 def source_errors(path: Path) -> set[tuple[str, str]]:
     """Errors of a source; a deflated one, which dciodvfy cannot read, is inflated first."""
-    if not pydicom.dcmread(path, specific_tags=[]).file_meta.TransferSyntaxUID.is_deflated:
+    syntax = pydicom.dcmread(path, specific_tags=[], force=True).file_meta.get("TransferSyntaxUID")
+    if syntax is None or not syntax.is_deflated:
         return errors(path)
     with tempfile.TemporaryDirectory() as scratch:
         inflated = Path(scratch) / "inflated.dcm"

@@ -76,6 +76,46 @@ def a_cine(frames: np.ndarray, **changes: Any) -> Dataset:
     return dataset
 
 
+def a_mammogram(pixels: np.ndarray | None = None, **changes: Any) -> Dataset:
+    """A left mediolateral oblique view, magnified and partial, with all that its class requires (PS3.3 A.27)."""
+    if pixels is None:
+        pixels = (np.arange(48, dtype=np.uint16) * 80).reshape(6, 8)
+    dataset = a_dataset(pixels, SOPClassUID="1.2.840.10008.5.1.4.1.1.1.2", Modality="MG", SeriesDescription="L MLO")
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(dataset, name)
+    dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator = "1.2.9", None
+    dataset.PatientSex, dataset.StudyID, dataset.StudyDate, dataset.StudyTime = "F", "1", "20200102", "101112"
+    dataset.ReferringPhysicianName, dataset.ContentDate, dataset.ContentTime = None, "20200102", "101112"
+    dataset.PresentationIntentType, dataset.ImageType = "FOR PRESENTATION", ["ORIGINAL", "PRIMARY", ""]
+    dataset.BitsStored, dataset.HighBit, dataset.BurnedInAnnotation, dataset.LossyImageCompression = 12, 11, "NO", "00"
+    dataset.RescaleIntercept, dataset.RescaleType, dataset.PresentationLUTShape = 0, "US", "IDENTITY"
+    dataset.PixelIntensityRelationship, dataset.PixelIntensityRelationshipSign = "LOG", 1
+    dataset.WindowCenter, dataset.WindowWidth = 2048, 4096
+    dataset.PatientOrientation, dataset.ImageLaterality = ["P", "F"], "L"
+    dataset.ImagerPixelSpacing, dataset.EstimatedRadiographicMagnificationFactor = [0.07, 0.1], 1.75
+    dataset.DetectorType, dataset.FieldOfViewOrigin, dataset.FieldOfViewRotation = "DIRECT", [3, 4], "0"
+    dataset.FieldOfViewHorizontalFlip, dataset.DetectorElementSpacing = "NO", [0.07, 0.1]
+    dataset.PositionerType, dataset.PositionerPrimaryAngle = "MAMMOGRAPHIC", 45
+    dataset.OrganExposed, dataset.BodyPartThickness, dataset.CompressionForce = "BREAST", 52, 90
+    dataset.BreastImplantPresent, dataset.PartialView = "NO", "YES"
+    dataset.PartialViewCodeSequence = [a_code("255561001", "Medial"), a_code("255549009", "Anterior")]
+    dataset.AnatomicRegionSequence = [a_code("76752008", "Breast")]
+    view = a_code("399368009", "medio-lateral oblique")
+    view.ViewModifierCodeSequence = [a_code("399163009", "Magnification")]
+    dataset.ViewCodeSequence = [view]
+    dataset.AcquisitionContextSequence = []
+    for name, value in changes.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
+def a_code(value: str, meaning: str) -> Dataset:
+    """An item of a code sequence, of SNOMED CT."""
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "SCT", meaning
+    return code
+
+
 def a_region(left: int, top: int, right: int, bottom: int, **values: int | float) -> Dataset:
     """An item of Sequence of Ultrasound Regions; its corners as they are stored."""
     item = Dataset()

@@ -203,7 +203,7 @@ def test_patients_are_told_apart_without_their_names(tmp_path: Path) -> None:
     [
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.481.2"}, "'RT Dose Storage'"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.12.1.1"}, "'Enhanced XA Image Storage'"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.2"}, "Mammography"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.2"}, "a mammogram, of which"),
         ({"SOPClassUID": "1.2.3.4.5"}, "unknown SOP class"),
         ({"NumberOfFrames": 2}, "a CT image of several frames"),
         ({"NumberOfFrames": 0}, "several frames"),

@@ -17,6 +17,7 @@ from lightsr.options import DEFAULTS, DicomOptions
         {"suffix": "a\nb"},
         {"suffix": "x" * 65},
         {"equipment": "scanner"},
+        {"compress": "zip"},
     ],
 )
 def test_what_dicom_could_not_hold_is_refused(wrong: dict[str, Any]) -> None:
@@ -35,6 +36,16 @@ def test_every_choice_has_an_identity_of_its_own() -> None:
         DicomOptions(*values) for values in itertools.product(offsets, suffixes, ("lightsr", "keep"), (False, True))
     ]
     assert len({options.identity(2) for options in chosen}) == len(chosen)
+
+
+def test_what_changes_no_data_set_has_no_identity() -> None:
+    for options in (
+        DicomOptions(force_read=True),
+        DicomOptions(allow_mammography=True),
+        DicomOptions(compress="rle"),
+        DicomOptions(compress="j2k-lossless"),
+    ):
+        assert options.identity(2) == ()
 
 
 def test_saying_the_default_is_the_default() -> None:

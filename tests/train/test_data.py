@@ -14,6 +14,8 @@ from lightsr_train.data import DataError
 from lightsr_train.patches import PatchSampler
 from numpy.typing import NDArray
 
+from tests.runtime.dicom_files import a_mammogram, save
+
 
 def write(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +33,15 @@ def folder(tmp_path: Path) -> Path:
                 pixels = random.integers(0, top, (50, 60)).astype(np.uint16)
                 write(tmp_path / modality / f"p{patient}" / f"{number}.png", pixels)
     return tmp_path
+
+
+def test_mammograms_are_learned_from(tmp_path: Path) -> None:
+    """On the device they are read only where that was asked for."""
+    pixels = np.random.default_rng(1).integers(0, 4096, (96, 96)).astype(np.uint16)
+    save(a_mammogram(pixels), tmp_path / "a.dcm")
+    (pair,) = data.load([tmp_path], 2, min_side_px=16).pairs
+    assert np.array_equal(pair.high, pixels)
+    assert pair.origin.modality == "MG"
 
 
 def test_reads_a_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from lightsr import files
 from lightsr.errors import ImageError, LightsrError
 from lightsr.image import Image
+from lightsr.options import DicomOptions
 from lightsr.resample import interpolate
 from numpy.typing import NDArray
 
@@ -25,6 +26,9 @@ MANIFEST = "manifest.csv"
 
 MODALITIES = frozenset({"CT", "MR", "US", "XR", "CR", "DX", "MG", "PT", "NM", "XA", "RF"})
 """Names by which a first-level folder says a modality (DICOM PS3.3 C.7.3.1.1.1; XR for any X-ray)."""
+
+READ = DicomOptions(allow_mammography=True)
+"""A model for mammograms can only be had from mammograms."""
 
 MIN_ERROR_SHARE = 0.002
 """Least bicubic error that an image is weighed by, as a share of its intensity range.
@@ -213,7 +217,7 @@ def read(
 
 
 def _pair(path: Path, folder: Path, row: dict[str, str], scale: int, min_side_px: int, chains: Sequence[Chain]) -> Pair:
-    image = files.read(path)
+    image = files.read(path, options=READ)
     high = crop_to_multiple(image.plane(), scale)
     if min(high.shape) < scale * min_side_px:
         raise ImageError(
