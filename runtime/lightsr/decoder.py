@@ -34,6 +34,12 @@ BASE_SECONDS, SECONDS_PER_MEGASAMPLE = 20, 10
 WALL_FACTOR = 4
 """Times as much may pass on a busy machine."""
 
+PLAIN_BYTES, MAX_COMPRESSION = 4 * 2**20, 256
+"""So many bytes of pixels may come of any compressed bytes, further ones of no less than one in so many.
+
+An empty picture of any size takes some hundred bytes of JPEG 2000; a patient takes a tenth of his pixels.
+"""
+
 _START = "import sys; sys.path[:] = sys.argv[1:]; from lightsr.decoding import main; main()"
 """Isolated from its surroundings (-I), the child imports from where its parent does."""
 
@@ -200,8 +206,14 @@ def started(
     Raises
     ------
     ImageError
-        The package that decodes `syntax` is not installed.
+        The package that decodes `syntax` is not installed, or so few bytes cannot be a picture of this size.
     """
+    stored, needed = sum(length for parts in frames for _, length in parts), of.frames * of.frame_bytes
+    if needed > PLAIN_BYTES + MAX_COMPRESSION * stored:
+        raise ImageError(
+            f"{path}: {stored} compressed bytes for {needed >> 20} MiB of pixels; at most {PLAIN_BYTES >> 20} MiB and "
+            f"{MAX_COMPRESSION} times the bytes are allowed; decompress it first, if it is a picture"
+        )
     missing = missing_decoder(syntax)
     if missing:
         raise ImageError(f"{path}: {syntax.name}, for which a decoder is missing: pip install {missing}")

@@ -267,6 +267,7 @@ def test_a_decoder_that_needs_too_much_memory(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(decoder, "BASE_MEMORY_BYTES", 40 * 2**20)
     monkeypatch.setattr(decoder, "MEMORY_PER_SAMPLE_BYTES", 0)
     pixels = np.zeros((3000, 3000), np.uint16)
+    pixels[:50] = np.random.default_rng(0).integers(0, 2**16, (50, 3000))  # empty ones are refused earlier
     path = compressed(a_dataset(pixels), J2K, [encoded(pixels, "JPEG2000")], tmp_path / "a.dcm")
     message = refusal_of(path)
     assert "frame 1 needs more than the 40 MiB allowed for decoding its size" in message
@@ -275,8 +276,22 @@ def test_a_decoder_that_needs_too_much_memory(tmp_path: Path, monkeypatch: pytes
 @limited
 def test_the_memory_that_is_allowed_is_enough(tmp_path: Path) -> None:
     pixels = np.add.outer(np.arange(2500) * 9, np.arange(2500) * 7).astype(np.uint16)
+    pixels[:50] = np.random.default_rng(0).integers(0, 2**16, (50, 2500))
     path = compressed(a_dataset(pixels), J2K, [encoded(pixels, "JPEG2000")], tmp_path / "a.dcm")
     assert np.array_equal(frames_of(path)[0], pixels)
+
+
+def test_few_bytes_are_no_large_picture(tmp_path: Path) -> None:
+    """Of one frame or of all together; a small one may be as empty as it likes."""
+    path = tmp_path / "a.dcm"
+    empty = np.zeros((1400, 1400), np.uint16)
+    content = encoded(empty, "JPEG2000")
+    assert not frames_of(compressed(a_dataset(empty), J2K, [content], path)).any()
+    message = refusal_of(compressed(a_cine(np.stack([empty] * 2)), J2K, [content] * 2, path))
+    assert (
+        f"{2 * (len(content) + len(content) % 2)} compressed bytes for 7 MiB of pixels; at most 4 MiB and 256"
+        in message
+    )
 
 
 @limited
