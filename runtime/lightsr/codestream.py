@@ -100,8 +100,9 @@ def checked(content: bytes, syntax: TransferSyntax, of: PixelDescription, path: 
             f"{path}: compressed pixels of {found.precision} bits, and a header that says {of.stored} in "
             f"{of.allocated}; both must go together"
         )
-    if syntax.codec == "JPEG" and (found.precision != 8 or of.signed):
-        raise ImageError(f"{path}: {syntax.name} of {found.precision} bits; 8 unsigned bits are allowed")
+    bits = {"JPEG": 8, "JPEG of 12 bits": 12}.get(syntax.codec)
+    if bits is not None and (found.precision != bits or of.signed):
+        raise ImageError(f"{path}: {syntax.name} of {found.precision} bits; {bits} unsigned bits are allowed")
     if syntax.lossy and of.photometric == "PALETTE COLOR":
         raise ImageError(f"{path}: palette values in {syntax.name}, which changes them; lossless is allowed")
     if syntax.codec in ("J2K", "HTJ2K") and found.signed != of.signed:
@@ -252,6 +253,7 @@ _READERS: dict[str, Callable[[bytes, TransferSyntax, PixelDescription], Codestre
     "RLE": _rle,
     "JPEG": _jpeg,
     "JPEG lossless": _jpeg,
+    "JPEG of 12 bits": _jpeg,
     "JPEG-LS": _jpeg,
     "J2K": _jpeg_2000,
     "HTJ2K": _jpeg_2000,

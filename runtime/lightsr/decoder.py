@@ -20,7 +20,7 @@ from lightsr.decoding import DECODED, REPLY, REQUEST, Task
 from lightsr.errors import ImageError
 from lightsr.fragments import Part
 from lightsr.pixels import PixelDescription
-from lightsr.syntaxes import TransferSyntax, missing_decoder
+from lightsr.syntaxes import TransferSyntax, missing_decoder, of_bits
 
 BASE_MEMORY_BYTES = 256 * 2**20
 """Address space of the child with its decoder, of which most is never touched."""
@@ -214,6 +214,7 @@ def started(
             f"{path}: {stored} compressed bytes for {needed >> 20} MiB of pixels; at most {PLAIN_BYTES >> 20} MiB and "
             f"{MAX_COMPRESSION} times the bytes are allowed; decompress it first, if it is a picture"
         )
+    syntax = of_bits(syntax, of.stored)
     missing = missing_decoder(syntax)
     if missing:
         raise ImageError(f"{path}: {syntax.name}, for which a decoder is missing: pip install {missing}")
@@ -226,7 +227,7 @@ def started(
 
 def word_bytes(found: Codestream, syntax: TransferSyntax, of: PixelDescription) -> int:
     """Bytes of a value as the decoder gives it."""
-    if syntax.codec in ("RLE", "JPEG lossless"):
+    if syntax.codec in ("RLE", "JPEG lossless", "JPEG of 12 bits"):
         return of.allocated // 8
     return 1 if found.precision <= 8 else 2
 

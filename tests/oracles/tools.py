@@ -10,6 +10,8 @@ PACKAGES = {
     "dciodvfy": "dicom3tools",
     "dcmconv": "dcmtk",
     "dcmcrle": "dcmtk",
+    "dcmcjpeg": "dcmtk",
+    "dcmdjpeg": "dcmtk",
     "gdcmconv": "libgdcm-tools",
     "dcm2niix": "dcm2niix",
 }

@@ -23,6 +23,7 @@ from .dicom_files import a_cine, a_dataset, compressed, encoded, real_files, rle
 
 RLE = "1.2.840.10008.1.2.5"
 JPEG = "1.2.840.10008.1.2.4.50"
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
 JPEG_LS = "1.2.840.10008.1.2.4.80"
 J2K = "1.2.840.10008.1.2.4.90"
@@ -334,6 +335,7 @@ def test_a_decoder_that_was_taken_over(
         (JPEG_LS, "jpeg_ls", r"JPEG-LS Lossless, for which a decoder is missing: pip install 'lightsr\[dicom\]'"),
         (HTJ2K, "openjpeg", r"HTJ2K Lossless, for which a decoder is missing: pip install 'lightsr\[dicom\]'"),
         (JPEG_LOSSLESS, "gdcm", r"JPEG Lossless, .* a decoder is missing: pip install python-gdcm"),
+        (JPEG_EXTENDED, "gdcm", r"JPEG Extended, .* a decoder is missing: pip install python-gdcm"),
     ],
 )
 def test_missing_decoders_are_named(
@@ -341,7 +343,7 @@ def test_missing_decoders_are_named(
 ) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == module else found(name))
-    path = compressed(a_dataset(grey), syntax, [b"\xff\xd8"], tmp_path / "a.dcm")
+    path = compressed(a_dataset(grey.astype(np.uint16)), syntax, [b"\xff\xd8"], tmp_path / "a.dcm")
     with pytest.raises(ImageError, match=named):
         frames_of(path)
 

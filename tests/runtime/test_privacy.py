@@ -28,7 +28,7 @@ def hear(event, given):
         os.write(log, f"{{event}} {{given!r}}\\n".encode("utf-8", "backslashreplace"))
 sys.addaudithook(hear)
 """
-"""Writes down every name of a file, every argument and the whole environment that Python hands to the system (PEP 578)."""
+"""Writes down all names of files, arguments and environments that Python hands to the system (PEP 578)."""
 
 GROUPS = (0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0032, 0x0038, 0x0040, 0x4008)
 """Whose attributes are about patients, studies, equipment, acquisition and visits."""
