@@ -46,7 +46,8 @@ REASONS = (
     (r"frames advance by", "frame times unclear"),
     (r"not in the file's character set", "text not in its character set"),
     (
-        r"million are allowed|[GM]iB are allowed|would become|short values|\d (elements|deep|fragments|regions|frames)|MiB of text",
+        r"million are allowed|[GM]iB are allowed|would become|short values|MiB of text|"
+        r"\d (elements|deep|fragments|regions|frames)|times the bytes are allowed",
         "too large",
     ),
     (

@@ -83,6 +83,7 @@ def assert_harmless(path: Path) -> None:
 def test_there_are_many() -> None:
     assert len(ATTACKS) >= 150
     assert sum(bool(attack.says) for attack in ATTACKS.values()) >= 120
+    assert f"makes {len(ATTACKS)} files" in (Path(__file__).parents[2] / "docs" / "dicom.md").read_text()
 
 
 def test_a_folder_goes_on_after_each(attack_files: dict[str, Path], tmp_path: Path) -> None:

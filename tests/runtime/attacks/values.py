@@ -36,6 +36,14 @@ def _palette(entries: int, content: bytes, says: str, like: str = "", pixels: np
     return Attack(make, says, like)
 
 
+def _segments(words: list[int], says: str) -> Attack:
+    content = np.array(words, "<u2").tobytes()
+    tables = {f"Segmented{colour}PaletteColorLookupTableData": content for colour in ("Red", "Green", "Blue")}
+    described = {f"{colour}PaletteColorLookupTableDescriptor": [4, 0, 16] for colour in ("Red", "Green", "Blue")}
+    make = saved(GREY, SOPClassUID=ULTRASOUND, PhotometricInterpretation="PALETTE COLOR", **tables, **described)
+    return Attack(make, says, "a table that its own segments repeat for ever")
+
+
 def _overlays(
     rows: int, columns: int, content: bytes, groups: int, says: str, like: str = "", frames: int = 1
 ) -> Attack:
@@ -150,6 +158,8 @@ VALUES = {
     "values beyond the palette": _palette(
         4, b"\0\0\x55\x55\xaa\xaa\xff\xff", "", "Orthanc CVE-2026-5445, CVE-2026-5443: reads behind the palette"
     ),
+    "a palette of segments without end": _segments([0, 1, 5] + [1, 65_535, 9] * 20_000, "do not make 4 entries"),
+    "a palette of segments that point to themselves": _segments([0, 1, 5, 2, 65_535, 0, 0], "indirect segments"),
     "an overlay of any size": _overlays(
         65_535, 65_535, b"\0" * 8, 1, "overlay plane 6000 is damaged", "GDCM CVE-2025-52582: reads behind its data"
     ),
