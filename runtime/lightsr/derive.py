@@ -50,8 +50,8 @@ REMOVED = (
 """Attributes that hold for the source instance alone."""
 
 
-VALID_UID = re.compile(r"[0-9.]{1,64}")
-"""Characters of a UID (PS3.5, 9.1); zeros in front of a component, which are not allowed, do no harm."""
+HARMLESS_UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
+"""A UID (PS3.5, 9.1), or what some who remove names put in its place; never a path, a line end or an escape."""
 
 TEMPORARY_PREFIX = ".lightsr-"
 """Start of the names of files that are still being written, and of temporary ones where these need a name."""
@@ -151,8 +151,10 @@ def derived(frames: Frames, *, scale: int, producer: Producer, options: DicomOpt
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         if not source.get(name):
             raise ImageError(f"{path}: its {name} is missing, so nothing can be derived from it; mend it first")
-        if not VALID_UID.fullmatch(str(source.get(name))):  # a path, say, which the result would hand on
-            raise ImageError(f"{path}: its {name} is no UID; at most 64 digits and dots are allowed; mend it first")
+        if not HARMLESS_UID.fullmatch(str(source.get(name))):  # a path, say, which the result would hand on
+            raise ImageError(
+                f"{path}: its {name} is no UID; at most 64 digits, letters, dots and hyphens are allowed; mend it first"
+            )
     dataset = _decoded_copy(source)
     _check_texts(dataset, path)
     dataset.remove_private_tags()

@@ -76,7 +76,7 @@ One each, so that a result does not depend on what else is installed. Pillow dec
 
 
 def of_bits(syntax: TransferSyntax, stored: int) -> TransferSyntax:
-    """`syntax` with the codec that reads values of `stored` bits: JPEG Extended of more than 8 takes another decoder."""
+    """`syntax` with the codec that reads values of `stored` bits; of more than 8, JPEG Extended takes another."""
     longer = syntax.uid == JPEG_EXTENDED and stored > 8
     return dataclasses.replace(syntax, codec="JPEG of 12 bits") if longer else syntax
 

@@ -51,7 +51,8 @@ REASONS = (
         "too large",
     ),
     (
-        r"damaged|bytes of pixels; its size needs|its decoder|decode|compressed pixels|nested too deeply|there twice|is no UID|bytes behind the end",
+        r"damaged|bytes of pixels; its size needs|its decoder|decode|compressed pixels|nested too deeply|there twice|"
+        r"is no UID|bytes behind the end",
         "damaged",
     ),
 )
