@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from lightsr import __version__
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     other.add_argument("--list-models", action="store_true", help="bundled models")
     other.add_argument("--info", metavar="MODEL", help="card of a model")
     other.add_argument("--self-test", nargs="?", const="", metavar="MODEL", help="check one model, or all bundled")
-    p.add_argument("--debug", action="store_true", help="show tracebacks")
+    p.add_argument("--debug", action="store_true", help="show tracebacks, without what libraries quote")
     p.add_argument("--version", action="version", version=f"lightsr-infer {__version__}")
     return p
 
@@ -182,7 +182,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _prepare_process() -> None:
-    """End as on Ctrl-C when asked to end, and print any file's name, whatever the terminal's encoding."""
+    """End as on Ctrl-C when asked to end, print any file's name on any terminal, and no foreign text in tracebacks."""
+    sys.excepthook = _show
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP on purpose
@@ -190,6 +191,12 @@ def _prepare_process() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    from lightsr import traces  # needed when something is wrong
+
+    traces.show(kind, error, trace)
 
 
 _ended_by: dict[str, int] = {}

@@ -21,6 +21,9 @@ RLE_MOST_PER_BYTE = 64
 MAX_TILES = 65_535
 """Tiles of a JPEG 2000 image (ISO/IEC 15444-1, A.4.2)."""
 
+TILE_HEADER_BYTES = 14
+"""Of a tile-part at least: its header and the marker that ends it (ISO/IEC 15444-1, A.4.2 and A.4.3)."""
+
 _JPEG_FRAMES = {0xC0: "baseline", 0xC1: "extended", 0xC3: "lossless", 0xF7: "JPEG-LS"}
 """Start-of-frame markers (ISO/IEC 10918-1, B.2.2; 14495-1, C.1.1), without FF."""
 
@@ -97,8 +100,9 @@ def checked(content: bytes, syntax: TransferSyntax, of: PixelDescription, path: 
             f"{path}: compressed pixels of {found.precision} bits, and a header that says {of.stored} in "
             f"{of.allocated}; both must go together"
         )
-    if syntax.codec == "JPEG" and (found.precision != 8 or of.signed):
-        raise ImageError(f"{path}: {syntax.name} of {found.precision} bits; 8 unsigned bits are allowed")
+    bits = {"JPEG": 8, "JPEG of 12 bits": 12}.get(syntax.codec)
+    if bits is not None and (found.precision != bits or of.signed):
+        raise ImageError(f"{path}: {syntax.name} of {found.precision} bits; {bits} unsigned bits are allowed")
     if syntax.lossy and of.photometric == "PALETTE COLOR":
         raise ImageError(f"{path}: palette values in {syntax.name}, which changes them; lossless is allowed")
     if syntax.codec in ("J2K", "HTJ2K") and found.signed != of.signed:
@@ -200,7 +204,8 @@ def _jpeg_2000(content: bytes, syntax: TransferSyntax, of: PixelDescription) -> 
     components = {content[42 + 3 * index : 45 + 3 * index] for index in range(samples)}
     if len(components) != 1 or (component := components.pop())[1:] != b"\x01\x01":
         raise ValueError("of which the samples differ in size or precision")
-    if -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height) > MAX_TILES:
+    tiles = -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height)
+    if tiles > MAX_TILES:
         raise ValueError(f"in more than {MAX_TILES} tiles")
     colour = ""
     position = 4 + struct.unpack_from(">H", content, 4)[0]
@@ -208,6 +213,7 @@ def _jpeg_2000(content: bytes, syntax: TransferSyntax, of: PixelDescription) -> 
         if content[position] != 0xFF:
             raise ValueError("with a damaged JPEG 2000 header")
         position += 2 + struct.unpack_from(">H", content, position + 2)[0]
+    _check_tiles(content, position, tiles)
     if content[position + 1] == 0x52 and content[position + 8]:  # a multiple component transformation
         colour = "RCT" if content[position + 13] else "ICT"
     return Codestream(
@@ -215,10 +221,39 @@ def _jpeg_2000(content: bytes, syntax: TransferSyntax, of: PixelDescription) -> 
     )
 
 
+def _check_tiles(content: bytes, position: int, count: int) -> None:
+    """Whether every tile is there, and whole: a decoder leaves black what is not (ISO/IEC 15444-1, A.4.2).
+
+    Parameters
+    ----------
+    content : bytes
+    position : int
+        Of a marker of the main header, or of the first tile-part.
+    count : int
+        Tiles.
+    """
+    while content[position : position + 2] != b"\xff\x90":
+        if content[position] != 0xFF:
+            raise ValueError("with a damaged JPEG 2000 header")
+        position += 2 + struct.unpack_from(">H", content, position + 2)[0]
+    missing = set(range(count))
+    while content[position : position + 2] == b"\xff\x90":
+        tile, length = struct.unpack_from(">HI", content, position + 4)
+        missing.discard(tile)
+        if not length:  # up to the end, in the last part
+            break
+        if length < TILE_HEADER_BYTES or position + length > len(content):
+            raise ValueError("of which a tile is cut off; it is damaged")
+        position += length
+    if missing:
+        raise ValueError(f"of which {len(missing)} of {count} tiles are missing; it is damaged")
+
+
 _READERS: dict[str, Callable[[bytes, TransferSyntax, PixelDescription], Codestream]] = {
     "RLE": _rle,
     "JPEG": _jpeg,
     "JPEG lossless": _jpeg,
+    "JPEG of 12 bits": _jpeg,
     "JPEG-LS": _jpeg,
     "J2K": _jpeg_2000,
     "HTJ2K": _jpeg_2000,

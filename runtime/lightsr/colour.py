@@ -69,19 +69,23 @@ def palette(header: Any, path: Path, *, little: bool) -> tuple[NDArray[np.uint8]
     Raises
     ------
     ImageError
-        Tables that are missing, segmented, damaged, or differ in their descriptions.
+        Tables that are missing or there in two forms, damaged, or differ in their descriptions.
     """
     tables = []
     descriptors = set()
     for colour in COLOURS:
         name = f"{colour}PaletteColorLookupTable"
-        if f"Segmented{name}Data" in header:
-            raise ImageError(f"{path}: segmented palettes; plain ones are allowed; convert it to RGB first")
         descriptor, content = header.get(f"{name}Descriptor"), header.get(f"{name}Data")
+        segments = header.get(f"Segmented{name}Data")
+        if content is not None and segments is not None:
+            raise ImageError(f"{path}: palettes that are segmented and not; one is allowed; convert it to RGB first")
+        content = segments if content is None else content
         if descriptor is None or not isinstance(content, bytes) or len(descriptor) != 3:
             raise ImageError(f"{path}: a palette image with a palette that is missing or damaged")
         entries, first, bits = (int(value) for value in descriptor)
         descriptors.add((entries, first, bits))
+        if segments is not None:
+            content = _expanded(content, entries or 65_536, bits, path, little=little)
         tables.append(_table(content, entries or 65_536, bits, path, little=little))
     if len(descriptors) != 1:
         raise ImageError(f"{path}: palettes of different lengths; three alike are allowed")
@@ -106,6 +110,49 @@ def _table(content: bytes, entries: int, bits: int, path: Path, *, little: bool)
     if bits == 8 and len(wide) == entries and wide.max() <= 255:  # a byte in each word, as some write it
         return wide.astype(np.uint8)
     raise ImageError(f"{path}: a palette of {entries} entries of {bits} bits in {len(content)} bytes; it is damaged")
+
+
+def _expanded(content: bytes, entries: int, bits: int, path: Path, *, little: bool) -> bytes:
+    """A segmented table as a plain one of the same byte order (C.7.9.2).
+
+    Runs of values and straight lines. Indirect segments repeat others by an offset that readers
+    understand as one of bytes or of words: they are refused.
+    """
+    if bits not in (8, 16):
+        raise ImageError(f"{path}: segmented palettes of {bits} bits; 8 and 16 are allowed")
+    word = "<u2" if little else ">u2"
+    data = np.frombuffer(content[: len(content) // 2 * 2], word)
+    if bits == 8:
+        data = np.frombuffer(data.astype("<u2").tobytes(), np.uint8)  # words of two, the first in the lower byte
+    values: list[NDArray[Any]] = []
+    count = position = 0
+    while count < entries:
+        kind, length = (
+            (int(number) for number in data[position : position + 2]) if position + 2 < len(data) else (-1, 0)
+        )
+        if kind == 2:
+            raise ImageError(
+                f"{path}: palettes with indirect segments; plain ones are allowed; convert it to RGB first"
+            )
+        if kind == 0:
+            part = data[position + 2 : position + 2 + length]
+        elif kind == 1 and values:
+            start, end = float(values[-1][-1]), float(data[position + 2])
+            part = np.rint(np.linspace(start, end, length + 1)[1:]).astype(data.dtype)
+        else:
+            part = data[:0]
+        position += 2 + (length if kind == 0 else 1)
+        if not length or len(part) != length or count + length > entries:
+            raise ImageError(f"{path}: palettes of segments that do not make {entries} entries; it is damaged")
+        values.append(part)
+        count += length
+    if data[position:].any():  # but for what fills up to an even length
+        raise ImageError(f"{path}: palettes of segments that make more than {entries} entries; it is damaged")
+    table = np.concatenate(values)
+    if bits == 16:
+        return table.astype(word).tobytes()
+    packed = np.frombuffer(table.tobytes() + b"\0" * (entries % 2), "<u2")
+    return packed.astype(word).tobytes()
 
 
 def rgb_from_palette(values: NDArray[Any], table: NDArray[np.uint8], first: int) -> NDArray[np.uint8]:

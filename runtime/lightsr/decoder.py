@@ -20,7 +20,7 @@ from lightsr.decoding import DECODED, REPLY, REQUEST, Task
 from lightsr.errors import ImageError
 from lightsr.fragments import Part
 from lightsr.pixels import PixelDescription
-from lightsr.syntaxes import TransferSyntax, missing_decoder
+from lightsr.syntaxes import TransferSyntax, missing_decoder, of_bits
 
 BASE_MEMORY_BYTES = 256 * 2**20
 """Address space of the child with its decoder, of which most is never touched."""
@@ -33,6 +33,12 @@ BASE_SECONDS, SECONDS_PER_MEGASAMPLE = 20, 10
 
 WALL_FACTOR = 4
 """Times as much may pass on a busy machine."""
+
+PLAIN_BYTES, MAX_COMPRESSION = 4 * 2**20, 256
+"""So many bytes of pixels may come of any compressed bytes, further ones of no less than one in so many.
+
+An empty picture of any size takes some hundred bytes of JPEG 2000; a patient takes a tenth of his pixels.
+"""
 
 _START = "import sys; sys.path[:] = sys.argv[1:]; from lightsr.decoding import main; main()"
 """Isolated from its surroundings (-I), the child imports from where its parent does."""
@@ -200,8 +206,15 @@ def started(
     Raises
     ------
     ImageError
-        The package that decodes `syntax` is not installed.
+        The package that decodes `syntax` is not installed, or so few bytes cannot be a picture of this size.
     """
+    stored, needed = sum(length for parts in frames for _, length in parts), of.frames * of.frame_bytes
+    if needed > PLAIN_BYTES + MAX_COMPRESSION * stored:
+        raise ImageError(
+            f"{path}: {stored} compressed bytes for {needed >> 20} MiB of pixels; at most {PLAIN_BYTES >> 20} MiB and "
+            f"{MAX_COMPRESSION} times the bytes are allowed; decompress it first, if it is a picture"
+        )
+    syntax = of_bits(syntax, of.stored)
     missing = missing_decoder(syntax)
     if missing:
         raise ImageError(f"{path}: {syntax.name}, for which a decoder is missing: pip install {missing}")
@@ -214,7 +227,7 @@ def started(
 
 def word_bytes(found: Codestream, syntax: TransferSyntax, of: PixelDescription) -> int:
     """Bytes of a value as the decoder gives it."""
-    if syntax.codec in ("RLE", "JPEG lossless"):
+    if syntax.codec in ("RLE", "JPEG lossless", "JPEG of 12 bits"):
         return of.allocated // 8
     return 1 if found.precision <= 8 else 2
 

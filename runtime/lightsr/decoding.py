@@ -253,6 +253,7 @@ _DECODERS: dict[str, Callable[[Task], Decode]] = {
     "JPEG-LS": _jpeg_ls,
     "HTJ2K": _openjpeg,
     "JPEG lossless": _gdcm,
+    "JPEG of 12 bits": _gdcm,
 }
 
 if __name__ == "__main__":

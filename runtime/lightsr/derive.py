@@ -5,6 +5,7 @@ Clauses are of PS3.3 of the DICOM standard unless another part is named.
 
 import datetime
 import hashlib
+import re
 import tempfile
 import uuid
 from collections.abc import Iterable
@@ -32,6 +33,9 @@ IMPLEMENTATION_VERSION = "LIGHTSR"
 
 MAX_DESCRIPTION = 64
 """Characters of Series Description (LO; PS3.5, 6.2)."""
+
+HARMLESS_UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
+"""A UID (PS3.5, 9.1), or what some who remove names put in its place; never a path, a line end or an escape."""
 
 TEMPORARY_PREFIX = ".lightsr-"
 """Start of the names of files that are still being written, and of temporary ones where these need a name."""
@@ -133,6 +137,10 @@ def derived(frames: Frames, *, scale: int, producer: Producer, options: DicomOpt
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         if not source.get(name):
             raise ImageError(f"{path}: its {name} is missing, so nothing can be derived from it; mend it first")
+        if not HARMLESS_UID.fullmatch(str(source.get(name))):  # a path, say, which the result would hand on
+            raise ImageError(
+                f"{path}: its {name} is no UID; at most 64 digits, letters, dots and hyphens are allowed; mend it first"
+            )
     dataset = decoded_copy(source)
     check_texts(dataset, path)
     strip(dataset)

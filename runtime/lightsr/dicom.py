@@ -253,7 +253,9 @@ class _Maker:
         else:
             real = pixels if padding is None else pixels[~padding]
             if not real.size:
-                raise ImageError(f"{self.path}: every pixel is padding; nothing can be enlarged")
+                if self.description.frames == 1:
+                    raise ImageError(f"{self.path}: every pixel is padding; nothing can be enlarged")
+                real = pixels  # one frame among others, which `lightsr.pipeline` leaves blank
             value_range = (int(real.min()), int(real.max()))
         return Image(
             pixels,

@@ -35,11 +35,17 @@ The groups of one frame at a time become objects, so that theirs do not count as
 MAX_FRAME_VALUE_BYTES = 2**17
 """Length of all short values in the functional groups of one frame above which a file is refused."""
 
-MAX_GROUPED_FRAMES = 100_000
+MAX_GROUPED_FRAMES = 16_384
 """Frames with functional groups above which a file is refused."""
 
 MAX_ALL_FRAMES_ELEMENTS = 2_000_000
 """Elements and items in the functional groups of all frames above which a file is refused: each takes time."""
+
+MAX_TEXT_BYTES = 4 * 2**20
+"""Length of all long texts together above which a file is refused.
+
+They are decoded, and encoded again to see whether they can be written as they were read.
+"""
 
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 """Groups that may each hold one overlay plane (7.6)."""
@@ -71,6 +77,9 @@ LONG_LENGTH_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"
 
 SINGLE_VALUE_VRS = LONG_LENGTH_VRS - {b"UC"} | {b"LT", b"ST"}
 """Those of one value, or of bytes that stay bytes."""
+
+LONG_TEXT_VRS = frozenset({b"LT", b"ST", b"UR", b"UT"})
+"""Those of one text of any length."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,7 @@ class Walk:
         self.stream, self.length, self.path = stream, length, path
         order = "<" if little else ">"
         self._tag, self._long, self._short = (struct.Struct(order + kind) for kind in ("HH", "I", "H"))
-        self._left, self._value_bytes = MAX_ELEMENTS, 0
+        self._left, self._value_bytes, self._text_bytes = MAX_ELEMENTS, 0, 0
         self._frames_left, self._of_a_frame = MAX_ALL_FRAMES_ELEMENTS, False
         self.frame_groups: FrameGroupsElement | None = None
         self.header_end = length
@@ -178,11 +187,16 @@ class Walk:
             which it stops.
         """
         implicit = self._really_implicit(position, implicit, nested=depth > 0)
+        seen: set[int] = set()
         while position + 8 <= limit:
             self._count()
             tag, vr, offset, length = self._header(position, implicit)
             if tag == _ITEM_END:
                 return offset, None
+            if depth == 0 and not tag >> 16 & 1:
+                if tag in seen:  # readers differ in which one they believe
+                    raise ImageError(f"{self.path}: its element {_shown(tag)} is there twice; it is damaged")
+                seen.add(tag)
             if depth == 0 and tag in FLOAT_PIXEL_DATA:
                 raise ImageError(f"{self.path}: pixels in floating point; integers are allowed")
             if depth == 0 and tag == PIXEL_DATA:
@@ -255,6 +269,13 @@ class Walk:
                 raise
             except ImageError:
                 return
+        elif vr in LONG_TEXT_VRS:
+            self._text_bytes += length
+            if self._text_bytes > MAX_TEXT_BYTES:
+                raise _TooMuchError(
+                    f"{self.path}: more than {MAX_TEXT_BYTES // 2**20} MiB of text; its element {_shown(tag)} has "
+                    f"{length} bytes; remove it first"
+                )
         elif (unknown and not any(tag in tags for tags in BINARY_TAGS)) or vr not in (b"UN", b"", *SINGLE_VALUE_VRS):
             self._value_bytes += length
             if self._value_bytes > (MAX_FRAME_VALUE_BYTES if self._of_a_frame else MAX_VALUE_BYTES):

@@ -54,7 +54,8 @@ def mirrored(source: Path, target: Path, pattern: str) -> Iterator[Job]:
         yield Job(source, target / source.name if target.is_dir() else target)
         return
     if not source.is_dir():
-        raise ImageError(f"{source}: no such file or folder")
+        what = "not a regular file" if source.exists() else "no such file or folder"
+        raise ImageError(f"{source}: {what}")
     if target.exists() and not target.is_dir():
         raise OutputError(f"{target}: a file; a folder of images needs a folder to go to")
     _refuse_overlap(source, target)

@@ -25,9 +25,12 @@ MAX_META_BYTES = 65_536
 MAX_FILE_BYTES = 8 * 2**30
 """Length above which a file is refused."""
 
-MAX_INFLATED_BYTES = 512 * 2**20
+MAX_INFLATED_BYTES = 128 * 2**20
 MAX_INFLATION = 64
-"""A deflated data set is opened up to the smaller of these: bytes, and times the file's length."""
+"""A deflated data set is opened, in memory, up to the smaller of these: bytes, and times the file's length."""
+
+TRAILER_BYTES = 8
+"""That may follow a deflated data set: check sum and length, as gzip writes them."""
 
 INFLATE_BYTES = 2**20
 """How much of a deflated data set is opened at a time."""
@@ -197,5 +200,10 @@ def _inflate(file: BinaryIO, start: int, path: Path) -> Iterator[bytes]:
             if not packed and not part and not inflater.eof:
                 raise ImageError(f"{path}: a deflated data set that ends early; nothing was read from it")
             yield part
+        rest = (inflater.unused_data or file.read(65_536))[TRAILER_BYTES:]
+        while rest:
+            if rest.strip(b"\0"):  # a zero may fill up to an even length; of anything else readers differ
+                raise ImageError(f"{path}: bytes behind the end of its deflated data set; nothing was read from it")
+            rest = file.read(65_536)
     except zlib.error as error:
         raise ImageError(f"{path}: a damaged deflated data set; nothing was read from it") from error

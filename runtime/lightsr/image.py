@@ -72,6 +72,11 @@ class Image:
         """Rows and columns."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
+    @property
+    def blank(self) -> bool:
+        """Whether every pixel is padding; the value range then means nothing."""
+        return self.padding is not None and bool(self.padding.all())
+
     def plane(self) -> NDArray[Any]:
         """Grey plane for measuring and training: (h, w), padding filled, colour as luminance.
 
@@ -90,7 +95,7 @@ class Image:
         """
         if self.padding is None or not self.padding.any():
             return self.pixels
-        if self.padding.all():
+        if self.blank:
             raise ImageError(f"{self.source}: every pixel is padding; nothing can be enlarged")
         filled = self.pixels.copy()
         filled[self.padding] = self.pixels[~self.padding].min()

@@ -18,7 +18,7 @@ MEASURED = (0x1302, 0x1303)
 """Mean and deviation of the source's values in a region of interest (C.9.2.1)."""
 
 MAX_BYTES = 16 * 2**20
-"""Largest enlarged plane, which is held in memory."""
+"""Length of all enlarged planes together, which are held in memory."""
 
 BAND_ROWS = 64
 """Rows of a plane that are enlarged at a time."""
@@ -46,15 +46,17 @@ def enlarge(dataset: Any, scale: int) -> None:
         allowed; the caller knows the file.
     """
     groups = {tag.group for tag in dataset.keys() if 0x6000 <= tag.group <= 0x60FF}  # noqa: SIM118
+    left = MAX_BYTES
     for group in sorted(groups):
         if group in OVERLAY_GROUPS and _number(dataset, group, BITS_ALLOCATED) == 1 and _tag(group, DATA) in dataset:
-            _enlarge(dataset, group, scale)
+            left -= _enlarge(dataset, group, scale, left)
         else:
             for tag in [tag for tag in dataset.keys() if tag.group == group]:  # noqa: SIM118
                 del dataset[tag]
 
 
-def _enlarge(dataset: Any, group: int, scale: int) -> None:
+def _enlarge(dataset: Any, group: int, scale: int, most: int) -> int:
+    """Enlarge one plane, which may take `most` bytes; returns how many it takes."""
     rows, columns = _number(dataset, group, ROWS), _number(dataset, group, COLUMNS)
     frames = _number(dataset, group, FRAMES) if _tag(group, FRAMES) in dataset else 1
     element = dataset.get(_tag(group, ORIGIN))
@@ -69,10 +71,10 @@ def _enlarge(dataset: Any, group: int, scale: int) -> None:
         )
     moved = [(value - 1) * scale + 1 for value in origin]
     bytes_ = needed * scale * scale
-    if max(rows, columns) * scale > MAX_SIDE or max(map(abs, moved)) > MAX_ORIGIN or bytes_ > MAX_BYTES:
+    if max(rows, columns) * scale > MAX_SIDE or max(map(abs, moved)) > MAX_ORIGIN or bytes_ > most:
         raise ImageError(
             f"its overlay plane {group:04X} would become larger than allowed: {MAX_SIDE} a side, "
-            f"{MAX_BYTES >> 20} MiB, an origin of {MAX_ORIGIN}; remove it first or choose a smaller --scale"
+            f"{MAX_BYTES >> 20} MiB in all, an origin of {MAX_ORIGIN}; remove it first or choose a smaller --scale"
         )
     dataset[_tag(group, ROWS)].value, dataset[_tag(group, COLUMNS)].value = scale * rows, scale * columns
     dataset[_tag(group, ORIGIN)].value = moved
@@ -82,6 +84,7 @@ def _enlarge(dataset: Any, group: int, scale: int) -> None:
         dataset[_tag(group, AREA)].value = _number(dataset, group, AREA) * scale * scale
     for element_number in MEASURED:
         dataset.pop(_tag(group, element_number), None)
+    return bytes_
 
 
 def repeated(content: bytes, shape: tuple[int, int, int], scale: int) -> bytes:

@@ -189,7 +189,10 @@ def enlarged_frames(frames: Frames, upscaler: Upscaler) -> Iterator[tuple[NDArra
         started = time.perf_counter()
         if value_range is not None:
             image = replace(image, value_range=value_range)
-        pixels = enlarge(image, upscaler, intensity=intensity)
+        if image.blank and frames.count > 1:  # before a contrast agent arrives, say: it stays what it is
+            pixels = image.pixels.repeat(upscaler.scale, 0).repeat(upscaler.scale, 1)
+        else:
+            pixels = enlarge(image, upscaler, intensity=intensity)
         yield pixels, 1000 * (time.perf_counter() - started)
 
 
@@ -200,7 +203,8 @@ def common_scale(frames: Frames, upscaler: Upscaler) -> tuple[tuple[int, int], I
     ----------
     frames : Frames
     upscaler : Upscaler
-        Its tiles need no map where its card says so; the map is then the identity.
+        Its tiles need no map where its card says so; the map is then the identity. Frames of nothing but
+        padding do not count.
 
     Returns
     -------
@@ -211,17 +215,22 @@ def common_scale(frames: Frames, upscaler: Upscaler) -> tuple[tuple[int, int], I
     if frames.photometric == "RGB" and upscaler.card.intensity == "any":  # nothing depends on the pixels
         return frames[0].value_range, IntensityMap(0.0, 1.0)
     ranges: list[tuple[int, int]] = []
+    real = (image for image in frames if not image.blank)
 
     def looked_at() -> Iterator[NDArray[Any]]:
-        for image in frames:
+        for image in real:
             ranges.append(image.value_range)
             yield _luminance(image) if image.photometric == "RGB" else image.filled()
 
     if upscaler.card.intensity == "any":
         intensity = IntensityMap(0.0, 1.0)
-        ranges = [image.value_range for image in frames]
+        ranges = [image.value_range for image in real]
     else:
-        intensity = IntensityMap.over(looked_at())
+        looked = looked_at()
+        first = list(itertools.islice(looked, 1))
+        intensity = IntensityMap.over(itertools.chain(first, looked)) if first else IntensityMap(0.0, 1.0)
+    if not ranges:
+        raise ImageError(f"{frames.source}: every pixel is padding, in every frame; nothing can be enlarged")
     return (min(low for low, _ in ranges), max(high for _, high in ranges)), intensity
 
 

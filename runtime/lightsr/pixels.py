@@ -28,6 +28,12 @@ PHOTOMETRIC = {
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 
+UNREAD_PHOTOMETRIC = frozenset({"HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB"})
+"""Further ones that the standard knows or knew; of any other value nothing is repeated."""
+
+MAX_FRAMES = 16_384
+"""Frames above which a file is refused: each costs time, be it one pixel large."""
+
 
 @dataclass(frozen=True)
 class PixelDescription:
@@ -102,11 +108,12 @@ def described(header: Any, path: Path) -> PixelDescription:
     frames = number(header, "NumberOfFrames", path) if header.get("NumberOfFrames") not in (None, "") else 1
     if frames < 1:
         raise ImageError(f"{path}: says that it has {frames} frames; one or more are allowed")
+    if frames > MAX_FRAMES:
+        raise ImageError(f"{path}: {frames} frames; at most {MAX_FRAMES} frames are allowed; split it first")
     photometric = str(header.get("PhotometricInterpretation", ""))
     if photometric not in PHOTOMETRIC:
-        raise ImageError(
-            f"{path}: photometric interpretation {photometric[:16] or 'missing'}; {', '.join(PHOTOMETRIC)} are allowed"
-        )
+        found = photometric if photometric in UNREAD_PHOTOMETRIC else "that is not known" if photometric else "missing"
+        raise ImageError(f"{path}: photometric interpretation {found}; {', '.join(PHOTOMETRIC)} are allowed")
     samples = number(header, "SamplesPerPixel", path)
     if samples != PHOTOMETRIC[photometric]:
         raise ImageError(f"{path}: {samples} samples per pixel with {photometric}")

@@ -15,6 +15,10 @@ CORNERS = ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", 
 """Left, top, right and bottom of a region: offsets from 0, both ends included (C.8.5.5.1.14)."""
 
 
+MAX_REGIONS = 256
+"""Regions above which a file is refused: scanners state a handful, and each is drawn in every frame."""
+
+
 @dataclass(frozen=True)
 class Region:
     """A rectangle of a picture, which lies inside it.
@@ -54,6 +58,10 @@ def of(header: Any, size: tuple[int, int]) -> tuple[Region, ...]:
         knows the file.
     """
     items = header.get("SequenceOfUltrasoundRegions") or []
+    if len(items) > MAX_REGIONS:
+        raise ImageError(
+            f"{len(items)} ultrasound regions; at most {MAX_REGIONS} regions are allowed; remove them first"
+        )
     found = [located(item, size) for item in items]
     inside = tuple(region for region in found if region is not None)
     if found and not inside:

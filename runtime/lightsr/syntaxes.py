@@ -1,5 +1,6 @@
 """Transfer syntaxes of DICOM that can be read (PS3.5, annex A), and what decodes them."""
 
+import dataclasses
 import importlib.util
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ DEFLATED, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
 
 _JPEG = "1.2.840.10008.1.2.4."
 
+JPEG_EXTENDED = f"{_JPEG}51"
 J2K_LOSSLESS = f"{_JPEG}90"
 
 TRANSFER_SYNTAXES = {
@@ -44,7 +46,7 @@ TRANSFER_SYNTAXES = {
         TransferSyntax(DEFLATED, "Deflated Explicit VR Little Endian"),
         TransferSyntax(RLE, "RLE Lossless", codec="RLE"),
         TransferSyntax(f"{_JPEG}50", "JPEG Baseline", codec="JPEG", lossy="ISO_10918_1"),
-        TransferSyntax(f"{_JPEG}51", "JPEG Extended", codec="JPEG", lossy="ISO_10918_1"),
+        TransferSyntax(JPEG_EXTENDED, "JPEG Extended", codec="JPEG", lossy="ISO_10918_1"),
         TransferSyntax(f"{_JPEG}57", "JPEG Lossless", codec="JPEG lossless"),
         TransferSyntax(f"{_JPEG}70", "JPEG Lossless, First-Order Prediction", codec="JPEG lossless"),
         TransferSyntax(f"{_JPEG}80", "JPEG-LS Lossless", codec="JPEG-LS"),
@@ -67,12 +69,19 @@ DECODERS = {
     "JPEG-LS": ("jpeg_ls", "'lightsr[dicom]'"),
     "HTJ2K": ("openjpeg", "'lightsr[dicom]'"),
     "JPEG lossless": ("gdcm", "python-gdcm"),
+    "JPEG of 12 bits": ("gdcm", "python-gdcm"),
 }
 """For each codec the one package that decodes it, and what pip installs it by; RLE needs none.
 
 One each, so that a result does not depend on what else is installed. Pillow decodes JPEG
 2000 because its OpenJPEG is newer than that of pylibjpeg-openjpeg, which alone has HTJ2K.
 """
+
+
+def of_bits(syntax: TransferSyntax, stored: int) -> TransferSyntax:
+    """`syntax` with the codec that reads values of `stored` bits; of more than 8, JPEG Extended takes another."""
+    longer = syntax.uid == JPEG_EXTENDED and stored > 8
+    return dataclasses.replace(syntax, codec="JPEG of 12 bits") if longer else syntax
 
 
 def missing_decoder(syntax: TransferSyntax) -> str:

@@ -43,7 +43,7 @@ REASONS = (
     (r"result of lightsr already", "own result"),
     (r"photometric interpretation|samples per pixel|planar configuration|uncompressed YBR", "colour model"),
     (r"of \d+ bits, high bit|floating point|stored bits", "number or use of bits"),
-    (r"8-bit pixels in 16-bit words|8 unsigned bits are allowed", "number or use of bits"),
+    (r"8-bit pixels in 16-bit words|\d unsigned bits are allowed", "number or use of bits"),
     (r"palettes? (of|that|with)|segmented palettes|palette values in", "palette unclear"),
     (r"(must be the same|must go together|contradict each other about)", "header and compressed pixels contradict"),
     (r"its \w+ is (missing|no single whole number)|has no pixels|every pixel is padding", "no pixels, or undescribed"),
@@ -56,10 +56,15 @@ REASONS = (
     (r"frames advance by", "frame times unclear"),
     (r"not in the file's character set", "text not in its character set"),
     (
-        r"million are allowed|[GM]iB are allowed|would become|short values|\d (elements|deep|fragments|frames; fewer)",
+        r"million are allowed|[GM]iB are allowed|would become|short values|MiB of text|"
+        r"\d (elements|deep|fragments|regions|frames; fewer|frames; at most)|times the bytes are allowed",
         "too large",
     ),
-    (r"damaged|bytes of pixels; its size needs|its decoder|decode|compressed pixels|nested too deeply", "damaged"),
+    (
+        r"damaged|bytes of pixels; its size needs|its decoder|decode|compressed pixels|nested too deeply|there twice|"
+        r"is no UID|bytes behind the end",
+        "damaged",
+    ),
 )
 """What the message of a refusal matches, and the short name of its reason; the first match counts."""
 

@@ -11,6 +11,8 @@ PACKAGES = {
     "dciodvfy": "dicom3tools",
     "dcmconv": "dcmtk",
     "dcmcrle": "dcmtk",
+    "dcmcjpeg": "dcmtk",
+    "dcmdjpeg": "dcmtk",
     "dcmdrle": "dcmtk",
     "gdcmconv": "libgdcm-tools",
     "dcm2niix": "dcm2niix",

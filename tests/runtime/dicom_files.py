@@ -133,7 +133,7 @@ def save(dataset: Dataset, path: Path, syntax: str = ExplicitVRLittleEndian) -> 
     """Write a data set under a transfer syntax, whatever that says about its pixels."""
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
     dataset.file_meta.TransferSyntaxUID = UID(syntax)
     known = UID(syntax)
     implicit = known.is_transfer_syntax and known.is_implicit_VR

@@ -70,7 +70,7 @@ def test_a_jpeg_2000_header_that_lies() -> None:
     assert "40000x40000x1, and a header that says 60x40x1" in message
     content = bytearray(encoded(GREY, "JPEG2000"))
     content[24:32] = struct.pack(">II", 1, 1)
-    assert codestream.checked(bytes(content), J2K, a_description(), PATH).rows == 40
+    assert "2399 of 2400 tiles are missing" in refusal(bytes(content), J2K, a_description())
     content[8:16] = struct.pack(">II", 60_000, 60_000)
     assert "in more than 65535 tiles" in refusal(bytes(content), J2K, a_description())
     content[24:32] = bytes(8)
@@ -79,6 +79,23 @@ def test_a_jpeg_2000_header_that_lies() -> None:
     content[46] = 2
     of = a_description(samples=3, photometric="YBR_RCT")
     assert "samples differ in size or precision" in refusal(bytes(content), J2K, of)
+
+
+def test_tiles_that_are_missing_or_cut_off() -> None:
+    whole = encoded(GREY, "JPEG2000", tile_size=(16, 16))
+    assert codestream.checked(whole, J2K, a_description(), PATH).rows == 40
+    starts = [start for start in range(len(whole)) if whole[start : start + 4] == b"\xff\x90\0\x0a"]
+    assert len(starts) == 12
+    for missing in (0, 5, 11):
+        end = starts[missing + 1] if missing < 11 else len(whole) - 2
+        content = whole[: starts[missing]] + whole[end:]
+        assert "of which 1 of 12 tiles are missing" in refusal(content, J2K, a_description())
+    for end in range(starts[0] + 14, len(whole) - 2):
+        message = refusal(whole[:end], J2K, a_description())
+        assert "tiles are missing" in message or "cut off" in message or "end inside" in message
+    assert codestream.checked(whole[:-2], J2K, a_description(), PATH).rows == 40  # some leave out the end
+    open_end = whole[: starts[11] + 6] + bytes(4) + whole[starts[11] + 10 :]
+    assert codestream.checked(open_end, J2K, a_description(), PATH).rows == 40
 
 
 def test_signs_and_precision() -> None:

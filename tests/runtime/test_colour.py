@@ -1,7 +1,9 @@
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from lightsr import dicom
 from lightsr.colour import rgb_from_ybr
 from lightsr.errors import ImageError
 from pydicom.dataset import Dataset
-from pydicom.pixels import convert_color_space
+from pydicom.pixels import apply_color_lut, convert_color_space
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from .dicom_files import a_cine, a_dataset, save
@@ -113,7 +115,7 @@ def test_palettes_of_the_other_byte_order(kind: str, bits: int, tmp_path: Path) 
         (a_palette_image(tables("in words")), "a 16-bit palette that uses 8 bits"),
         (a_palette_image(tables("twice"), entries=5), "a palette of 5 entries of 16 bits in 8 bytes"),
         (a_palette_image(tables("twice"), bits=12), "of 12 bits"),
-        (a_palette_image(tables("twice"), SegmentedRedPaletteColorLookupTableData=b"\0\0"), "segmented palettes"),
+        (a_palette_image(tables("twice"), SegmentedRedPaletteColorLookupTableData=b"\0\0"), "segmented and not"),
         (a_palette_image(tables("twice"), PixelRepresentation=1), "signed, PALETTE COLOR"),
     ],
 )
@@ -131,3 +133,73 @@ def test_a_palette_that_is_not_whole(tmp_path: Path) -> None:
     dataset.BluePaletteColorLookupTableDescriptor = [4, 1, 16]
     with pytest.raises(ImageError, match="three alike are allowed"):
         dicom.read(save(dataset, tmp_path / "a.dcm"))
+
+
+def a_segmented_image(words: list[list[int]], entries: int, bits: int = 16, order: str = "<") -> Dataset:
+    """A palette image whose tables are segments, as words or as bytes in words."""
+    dataset = a_palette_image([b"\0\0"] * 3, bits, entries=entries)
+    dataset.PixelData, dataset.Rows, dataset.Columns = bytes(range(256)), 16, 16
+    for colour, numbers in zip(("Red", "Green", "Blue"), words, strict=True):
+        del dataset[f"{colour}PaletteColorLookupTableData"]
+        if bits == 8:
+            packed = np.array(numbers + [0] * (len(numbers) % 2), np.uint8).view("<u2").astype(f"{order}u2")
+        else:
+            packed = np.array(numbers, f"{order}u2")
+        setattr(dataset, f"Segmented{colour}PaletteColorLookupTableData", packed.tobytes())
+        dataset[f"Segmented{colour}PaletteColorLookupTableData"].VR = "OW"
+    return dataset
+
+
+SEGMENTS = {
+    16: [
+        [0, 2, 0, 512, 1, 200, 65_535, 0, 3, 7 << 8, 9 << 8, 2 << 8, 1, 51, 40_000],
+        [0, 1, 65_535, 1, 255, 0],
+        [0, 1, 999, 1, 85, 50_000, 1, 85, 50_000, 1, 85, 3],
+    ],
+    8: [[0, 1, 0, 1, 255, 255], [0, 3, 9, 1, 200, 1, 253, 7], [0, 1, 255, 1, 100, 3, 1, 155, 250]],
+}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_segmented_palettes_are_those_of_pydicom(bits: int, order: str, tmp_path: Path) -> None:
+    path = save(a_segmented_image(SEGMENTS[bits], 256, bits), tmp_path / "a.dcm")
+    dataset = pydicom.dcmread(path)
+    expected = apply_color_lut(dataset.pixel_array, dataset)
+    expected = expected >> 8 if bits == 16 else expected
+    if order == ">":
+        path = save(a_segmented_image(SEGMENTS[bits], 256, bits, ">"), tmp_path / "b.dcm", ExplicitVRBigEndian)
+    assert np.array_equal(dicom.read(path).pixels, expected)
+    assert len(np.unique(expected)) > 100
+
+
+@pytest.mark.parametrize(
+    ("red", "entries", "message"),
+    [
+        ([1, 256, 9], 256, "do not make 256 entries"),
+        ([0, 1, 5, 1, 254, 9], 256, "do not make 256 entries"),
+        ([0, 1, 5, 1, 256, 9], 256, "do not make 256 entries"),
+        ([0, 1, 5, 1, 0, 9, 1, 255, 9], 256, "do not make 256 entries"),
+        ([0, 65_535, 5], 256, "do not make 256 entries"),
+        ([0, 1, 5, 3, 255, 9], 256, "do not make 256 entries"),
+        ([], 256, "missing or damaged|do not make"),
+        ([0, 1, 5, 1, 255, 9, 0, 1, 5], 256, "make more than 256 entries"),
+        ([0, 1, 5, 2, 255, 0, 0], 256, "indirect segments"),
+        ([0, 1, 5, 1, 65_535, 9], 0, "a 16-bit palette that uses 8 bits"),
+    ],
+)
+def test_segments_that_are_refused(red: list[int], entries: int, message: str, tmp_path: Path) -> None:
+    whole = [0, 1, 256, 1, 255 if entries else 65_535, 65_535]
+    with pytest.raises(ImageError, match=message):
+        dicom.read(save(a_segmented_image([red, whole, whole], entries), tmp_path / "a.dcm"))
+
+
+def test_a_real_segmented_palette(medical_data: Path) -> None:
+    """An ultrasound picture of PyPI's pydicom-data, where it is installed."""
+    package = importlib.util.find_spec("data_store")
+    if package is None or not package.origin:
+        pytest.skip("pydicom-data is not installed")
+    for name in ("gdcm-US-ALOKA-16.dcm", "gdcm-US-ALOKA-16_big.dcm"):
+        path = Path(package.origin).parent / "data" / name
+        dataset = pydicom.dcmread(path)
+        assert np.array_equal(dicom.read(path).pixels, apply_color_lut(dataset.pixel_array, dataset) >> 8)

@@ -23,6 +23,7 @@ from .dicom_files import a_cine, a_dataset, compressed, encoded, real_files, rle
 
 RLE = "1.2.840.10008.1.2.5"
 JPEG = "1.2.840.10008.1.2.4.50"
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
 JPEG_LS = "1.2.840.10008.1.2.4.80"
 J2K = "1.2.840.10008.1.2.4.90"
@@ -267,6 +268,7 @@ def test_a_decoder_that_needs_too_much_memory(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(decoder, "BASE_MEMORY_BYTES", 40 * 2**20)
     monkeypatch.setattr(decoder, "MEMORY_PER_SAMPLE_BYTES", 0)
     pixels = np.zeros((3000, 3000), np.uint16)
+    pixels[:50] = np.random.default_rng(0).integers(0, 2**16, (50, 3000))  # empty ones are refused earlier
     path = compressed(a_dataset(pixels), J2K, [encoded(pixels, "JPEG2000")], tmp_path / "a.dcm")
     message = refusal_of(path)
     assert "frame 1 needs more than the 40 MiB allowed for decoding its size" in message
@@ -275,8 +277,22 @@ def test_a_decoder_that_needs_too_much_memory(tmp_path: Path, monkeypatch: pytes
 @limited
 def test_the_memory_that_is_allowed_is_enough(tmp_path: Path) -> None:
     pixels = np.add.outer(np.arange(2500) * 9, np.arange(2500) * 7).astype(np.uint16)
+    pixels[:50] = np.random.default_rng(0).integers(0, 2**16, (50, 2500))
     path = compressed(a_dataset(pixels), J2K, [encoded(pixels, "JPEG2000")], tmp_path / "a.dcm")
     assert np.array_equal(frames_of(path)[0], pixels)
+
+
+def test_few_bytes_are_no_large_picture(tmp_path: Path) -> None:
+    """Of one frame or of all together; a small one may be as empty as it likes."""
+    path = tmp_path / "a.dcm"
+    empty = np.zeros((1400, 1400), np.uint16)
+    content = encoded(empty, "JPEG2000")
+    assert not frames_of(compressed(a_dataset(empty), J2K, [content], path)).any()
+    message = refusal_of(compressed(a_cine(np.stack([empty] * 2)), J2K, [content] * 2, path))
+    assert (
+        f"{2 * (len(content) + len(content) % 2)} compressed bytes for 7 MiB of pixels; at most 4 MiB and 256"
+        in message
+    )
 
 
 @limited
@@ -319,6 +335,7 @@ def test_a_decoder_that_was_taken_over(
         (JPEG_LS, "jpeg_ls", r"JPEG-LS Lossless, for which a decoder is missing: pip install 'lightsr\[dicom\]'"),
         (HTJ2K, "openjpeg", r"HTJ2K Lossless, for which a decoder is missing: pip install 'lightsr\[dicom\]'"),
         (JPEG_LOSSLESS, "gdcm", r"JPEG Lossless, .* a decoder is missing: pip install python-gdcm"),
+        (JPEG_EXTENDED, "gdcm", r"JPEG Extended, .* a decoder is missing: pip install python-gdcm"),
     ],
 )
 def test_missing_decoders_are_named(
@@ -326,7 +343,7 @@ def test_missing_decoders_are_named(
 ) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == module else found(name))
-    path = compressed(a_dataset(grey), syntax, [b"\xff\xd8"], tmp_path / "a.dcm")
+    path = compressed(a_dataset(grey.astype(np.uint16)), syntax, [b"\xff\xd8"], tmp_path / "a.dcm")
     with pytest.raises(ImageError, match=named):
         frames_of(path)
 

@@ -592,3 +592,30 @@ def test_what_is_said_otherwise_is_another_instance_and_another_series(ct: Path)
         assert all(UID(result[name].value).is_valid for result in results)
     again = enlarged(ct, options=DicomOptions(suffix=" (sharp)"))[1]
     assert again.SOPInstanceUID == results[2].SOPInstanceUID
+
+
+@pytest.mark.parametrize(
+    ("uid", "allowed"),
+    [
+        ("1.2.826.0.1", True),
+        ("1.02.3", True),
+        ("dccc9599087131742838cc1162a630fea87ba9bf61ac09bfda90d4adfa5ddaed", True),
+        ("a" * 65, False),
+        ("../1.2.3", False),
+        ("..", False),
+        ("1.2/3", False),
+        ("1.2.3 4", False),
+        ("1.2\x1b[2J", False),
+        ("1.2\n3", False),
+    ],
+)
+@pytest.mark.parametrize("name", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
+def test_what_is_no_uid_is_not_handed_on(name: str, uid: str, allowed: bool, tmp_path: Path) -> None:
+    with dicom.silenced():
+        frames = Frames.of(dicom.read(save(a_dataset(**{name: uid}), tmp_path / "a.dcm")))
+    if allowed:
+        assert derive.derived(frames, scale=2, producer=PRODUCER).Rows == 12
+    else:
+        with pytest.raises(ImageError, match=f"its {name} is no UID") as caught:
+            derive.derived(frames, scale=2, producer=PRODUCER)
+        assert uid not in str(caught.value)

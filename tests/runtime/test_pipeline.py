@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from lightsr import files, pipeline, raster
+from lightsr.card import Precision
 from lightsr.errors import ImageError
 from lightsr.image import Image
 from lightsr.regions import Region
@@ -429,3 +430,25 @@ def test_two_runs_give_equal_files_but_for_their_times(
     assert "ContentDate" in found
     first, second = (tmp_path.joinpath(f"{threads}.dcm").read_bytes() for threads in (1, 2))
     assert len(first) == len(second)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_frame_of_padding_alone_stays_padding_and_changes_no_other(
+    precision: Precision, picture: np.ndarray, tmp_path: Path
+) -> None:
+    upscaler = lightsr.load("tiny", precision=precision, threads=1)
+    real = picture[:40, :60].astype(np.int16)
+    real[:9] = -2000
+    cine = np.stack([np.full_like(real, -2000), real, real[::-1], np.full_like(real, -2000)])
+    xa = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.12.1", "Modality": "XA", "PixelPaddingValue": -2000}
+    source = save(a_cine(cine, **xa), tmp_path / "a.dcm")
+    assert pipeline.enlarge_file(source, tmp_path / "b.dcm", upscaler).status == "done"
+    pipeline.enlarge_file(save(a_cine(cine[1:3], **xa), tmp_path / "c.dcm"), tmp_path / "d.dcm", upscaler)
+    whole, without = (pydicom.dcmread(tmp_path / name).pixel_array for name in ("b.dcm", "d.dcm"))
+    assert np.all(whole[[0, 3]] == -2000)
+    assert np.array_equal(whole[1:3], without)
+    message = pipeline.enlarge_file(
+        save(a_cine(cine[::3], **xa), tmp_path / "e.dcm"), tmp_path / "f.dcm", upscaler
+    ).message
+    assert "every pixel is padding, in every frame" in message
+    assert not (tmp_path / "f.dcm").exists()

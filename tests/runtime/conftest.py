@@ -1,0 +1,28 @@
+"""Shared by the tests of hostile files: the files themselves, made once."""
+
+import os
+import re
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from .attacks import ATTACKS
+
+
+def file_name(attack: str) -> str:
+    """Of an attack's file."""
+    return re.sub(r"\W+", "-", attack).lower() + ".dcm"
+
+
+@pytest.fixture(scope="session")
+def attack_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every hostile file, in one folder."""
+    folder = tmp_path_factory.mktemp("hostile")
+    paths = {name: folder / file_name(name) for name in ATTACKS}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, about what it is made to write
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            list(threads.map(lambda name: ATTACKS[name].make(paths[name]), ATTACKS))
+    return paths
