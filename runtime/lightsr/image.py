@@ -27,8 +27,8 @@ class Image:
     Parameters
     ----------
     pixels : ndarray, shape (h, w) or (h, w, 3)
-        Stored values in their own dtype: uint8, int8, uint16 or int16; colour is uint8 RGB.
-    value_range : (int, int)
+        Stored values in their own dtype: uint8, int8, uint16, int16 or float32; colour is uint8 RGB.
+    value_range : (int or float, int or float)
         Lowest and highest value that a derived picture may hold, both included.
     photometric : {"MONOCHROME1", "MONOCHROME2", "RGB"}
         MONOCHROME1 shows low values bright.
@@ -50,7 +50,7 @@ class Image:
     """
 
     pixels: NDArray[Any]
-    value_range: tuple[int, int]
+    value_range: tuple[float, float]
     photometric: Photometric
     source: Path
     padding: NDArray[np.bool_] | None = None
@@ -117,6 +117,9 @@ class Frames:
         What the writer of the same format needs; opaque to everybody else.
     lossy_ratio: float or None
         How many times smaller lossy compression has made what was read.
+    band : callable or None
+        Gives stored values of the rows [top, bottom) of a frame, by (frame, top, bottom), where a file
+        lets them be read without the rest of the frame. Values are not yet checked: a frame's `Image` is.
     """
 
     source: Path
@@ -126,6 +129,7 @@ class Frames:
     make: Callable[[int], Image] = field(repr=False, compare=False)
     header: Any = field(default=None, repr=False, compare=False)
     lossy_ratio: float | None = None
+    band: Callable[[int, int, int], NDArray[Any]] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, image: Image) -> "Frames":
