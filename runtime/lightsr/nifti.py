@@ -90,6 +90,12 @@ class Header:
     version: int
     gzipped: bool
 
+    @property
+    def scaling(self) -> tuple[float, float]:
+        """Slope and intercept of what stored values mean; a slope of 0 or none says that they mean themselves."""
+        slope, intercept = self.fields.get_slope_inter()
+        return (1.0, 0.0) if slope is None else (float(slope), float(intercept))
+
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Frames]:
@@ -192,13 +198,16 @@ def _layout(fields: Any, version: int, path: Path) -> tuple[int, stored.Plain]:
 
 
 def _check_geometry(fields: Any, path: Path) -> None:
-    """Refuse what states a position that is none: it could not be carried over."""
+    """Refuse what states a position or a scaling that is none: it could not be carried over."""
     across = int(fields["dim_info"]) >> 4 & 3
     if across in (1, 2):
         raise ImageError(
             f"{path}: a NIfTI whose slices run along axis {across} (dim_info); the plane of axes 1 and 2 is "
             "enlarged: bring the slices to axis 3 first"
         )
+    slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
+    if slope and math.isfinite(slope) and not math.isfinite(intercept):
+        raise ImageError(f"{path}: a NIfTI whose scl_inter is no number; mend it first")
     spacing = np.asarray(fields["pixdim"][:4], dtype=float)
     for name, code in (("qform", int(fields["qform_code"])), ("sform", int(fields["sform_code"]))):
         if code < 0:

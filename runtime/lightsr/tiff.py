@@ -232,8 +232,8 @@ def _imagej(text: str, pages: int, values: int, path: Path) -> str:
                 kept.append(line)
             if name == "images" and value.isdecimal():
                 stated = int(value[:18])
-    elif text.startswith('{"shape":'):  # tifffile's
-        with contextlib.suppress(ValueError, TypeError, KeyError):
+    elif text.startswith("{"):  # tifffile's; one that cannot be parsed is not
+        with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
             stated = math.prod(json.loads(text.rstrip("\0"))["shape"]) // max(values, 1)
     if stated > pages:
         raise ImageError(f"{path}: a TIFF that says it holds more pictures than pages ({pages}); write all pages first")

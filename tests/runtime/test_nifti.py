@@ -213,6 +213,7 @@ def test_a_compressed_result_names_no_file(volume: np.ndarray, fp32: lightsr.Ups
         ({"qform_code": 1, "qoffset_x": float("inf")}, "NaN or infinity"),
         ({"sform_code": 1, "srow_x": [1, 0, float("nan"), 0]}, "NaN or infinity"),
         ({"sform_code": -1}, "sform_code -1"),
+        ({"scl_slope": 2, "scl_inter": float("nan")}, "scl_inter is no number"),
         ({"sizeof_hdr": 349}, "sizeof_hdr"),
         ({"magic": b"ni1"}, "half of a pair"),
     ],

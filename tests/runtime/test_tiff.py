@@ -346,6 +346,7 @@ def test_the_page_of_these_tests_is_read(tmp_path: Path) -> None:
         ({270: (2, list(b"<?xml?><OME>Doe</OME>\0"))}, "an OME-TIFF"),
         ({270: (2, list(b"ImageJ=1\nimages=5\n\0"))}, "more pictures than pages"),
         ({270: (2, list(b'{"shape": [5, 4, 6]}\0'))}, "more pictures than pages"),
+        ({270: (2, list(b'{"truncated": true, "shape": [5, 4, 6]}\0'))}, "more pictures than pages"),
     ],
 )
 def test_what_is_not_understood_is_refused(
@@ -371,8 +372,7 @@ def test_what_is_not_understood_is_refused(
 )
 def test_descriptions_that_do_not_matter(text: bytes, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(a_tiff({**PAGE, 270: (2, list(text + b"\0"))}, bytes(range(24))))
-    found = refused(tmp_path / "a")
-    assert found is None or "RecursionError" in found
+    assert refused(tmp_path / "a") is None
 
 
 @pytest.mark.parametrize(
