@@ -45,6 +45,9 @@ INTENTS = {0: "none", 1001: "estimate", 1011: "dimensionless", 2001: "time serie
 FREE_TEXTS = ("data_type", "db_name", "descrip", "aux_file", "intent_name", "unused_str")
 """Fields in which scanners and converters write what they like, names of patients among it."""
 
+OWN_TEXT = b"lightsr "
+"""How descrip of a result of ours begins."""
+
 GZIP_LEVEL = 1
 """Of results: as nibabel writes them; more costs a small device more time than it saves room."""
 
@@ -186,6 +189,8 @@ def _layout(fields: Any, version: int, path: Path) -> tuple[int, stored.Plain]:
             f"{path}: a NIfTI with intent code {intent}: labels, statistics or vectors, between which nothing lies; "
             f"images of intensities (code {', '.join(map(str, INTENTS))}) are allowed"
         )
+    if bytes(fields["descrip"].item()).startswith(OWN_TEXT):
+        raise ImageError(f"{path}: is a result of lightsr already; enlarge the original")
     dtype = np.dtype(TYPES[code]).newbyteorder(fields.endianness)
     if int(fields["bitpix"]) != 8 * dtype.itemsize:
         raise ImageError(f"{path}: a NIfTI of {TYPES[code]} with {int(fields['bitpix'])} bits a voxel; it is damaged")
@@ -206,6 +211,8 @@ def _check_geometry(fields: Any, path: Path) -> None:
             "enlarged: bring the slices to axis 3 first"
         )
     slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
+    if slope < 0:
+        raise ImageError(f"{path}: a NIfTI with an scl_slope below 0, a picture inverted; invert its values first")
     if slope and math.isfinite(slope) and not math.isfinite(intercept):
         raise ImageError(f"{path}: a NIfTI whose scl_inter is no number; mend it first")
     spacing = np.asarray(fields["pixdim"][:4], dtype=float)

@@ -79,7 +79,7 @@ def read(path: Path) -> Image:
     physical = _checked_png(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # MAX_PIXELS is the limit
+            warnings.simplefilter("ignore")  # of sizes below MAX_PIXELS, of damaged EXIF, which changes no pixel
             with PillowImage.open(path, formats=("PNG", "JPEG")) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise ImageError(

@@ -45,6 +45,9 @@ OTHER_KINDS = {
 }
 """Tags of files that hold more than their pages say, or in another way."""
 
+OWN_TEXT = "lightsr "
+"""How Software (305) of a result of ours begins."""
+
 NODATA = 42113
 """Tag in which GDAL says what stands for missing values."""
 
@@ -166,6 +169,8 @@ def _header(pages: list[Directory], path: Path) -> Header:
                 f"{path}: a TIFF whose page {number} differs from the first in tag {different}; "
                 "pages of one size and kind are allowed; split it first"
             )
+    if first.text(305).startswith(OWN_TEXT):
+        raise ImageError(f"{path}: is a result of lightsr already; enlarge the original")
     photometric = first.number(262, -1)
     dtype = _dtype(first, photometric, path)
     subfile = first.number(254, 0)

@@ -214,6 +214,8 @@ def test_a_compressed_result_names_no_file(volume: np.ndarray, fp32: lightsr.Ups
         ({"sform_code": 1, "srow_x": [1, 0, float("nan"), 0]}, "NaN or infinity"),
         ({"sform_code": -1}, "sform_code -1"),
         ({"scl_slope": 2, "scl_inter": float("nan")}, "scl_inter is no number"),
+        ({"scl_slope": -1, "scl_inter": 0}, "scl_slope below 0"),
+        ({"descrip": b"lightsr 0.1.0 AI super-resolution x2"}, "result of lightsr already"),
         ({"sizeof_hdr": 349}, "sizeof_hdr"),
         ({"magic": b"ni1"}, "half of a pair"),
     ],
@@ -275,7 +277,7 @@ def bomb(declared: tuple[int, ...], inflated: int) -> bytes:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory of Linux")
 def test_bombs_cost_no_memory(tmp_path: Path) -> None:
-    (tmp_path / "longer.nii.gz").write_bytes(bomb((64, 64, 4), 400 << 20))
+    (tmp_path / "longer.nii.gz").write_bytes(bomb((64, 64), 400 << 20))
     (tmp_path / "shorter.nii.gz").write_bytes(bomb((8000, 8000, 4000), 1 << 20))
     (tmp_path / "frame.nii.gz").write_bytes(bomb((32767, 32767), 1 << 20))
     code = (

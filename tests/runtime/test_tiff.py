@@ -4,7 +4,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -341,6 +341,7 @@ def test_the_page_of_these_tests_is_read(tmp_path: Path) -> None:
         ({256: (5, [6, 1])}, "no whole numbers"),
         ({259: (3, [8])}, "damaged strip"),
         ({259: (3, [32773])}, "ends early"),
+        ({305: (2, list(b"lightsr 0.1.0 AI super-resolution x2\0"))}, "result of lightsr already"),
         ({42113: (2, list(b"7\0"))}, "GDAL_NODATA\\) at row 1, column 1;"),
         ({42113: (2, list(b"Doe\0"))}, "GDAL_NODATA is no number"),
         ({270: (2, list(b"<?xml?><OME>Doe</OME>\0"))}, "an OME-TIFF"),
@@ -430,6 +431,26 @@ def test_a_file_that_ends_early_is_refused(options: dict[str, Any], tmp_path: Pa
     for part in cuts(path.read_bytes(), end=300):
         path.write_bytes(part)
         assert refused(path), len(part)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda packed: packed, None),
+        (lambda packed: packed[:-1], "ends early"),
+        (lambda packed: packed[:-1] + b"x", "damaged strip"),
+        (lambda packed: zlib.compress(bytes(range(23))), "ends early"),
+        (lambda packed: zlib.compress(bytes(range(200))), None),
+    ],
+)
+def test_a_deflated_strip_must_be_whole(change: Callable[[bytes], bytes], message: str | None, tmp_path: Path) -> None:
+    """Its checksum too; more rows than are asked for do no harm."""
+    packed = change(zlib.compress(bytes(range(24))))
+    (tmp_path / "a").write_bytes(a_tiff({**PAGE, 259: (3, [8]), 279: (4, [len(packed)])}, packed))
+    found = refused(tmp_path / "a")
+    assert (found is None) if message is None else (found and message in found)
+    if message is None:
+        assert np.array_equal(files.read(tmp_path / "a").pixels, np.arange(24).reshape(4, 6))
 
 
 def deflated_bomb(inflated: int, size: tuple[int, int], compression: int = 8) -> bytes:
@@ -536,6 +557,8 @@ def test_large_results_become_bigtiff(
         with tifffile.TiffFile(enlarged(written(tmp_path / "a.tif", np.stack([picture] * count)), fp32)) as file:
             assert file.is_bigtiff == big
         (tmp_path / "result.tif").unlink()
+    with tifffile.TiffFile(enlarged(written(tmp_path / "a.tif", picture, bigtiff=True), fp32)) as file:
+        assert file.is_bigtiff
 
 
 def test_directories_know_every_type() -> None:

@@ -84,8 +84,8 @@ def to_unit(stored: NDArray[Any], image: Image, modality: str) -> NDArray[np.flo
     if modality != "CT":
         return values
     if isinstance(image.header, nifti.Header):
-        slope, intercept = image.header.scaling
-        return values * slope + intercept
+        slope, offset = image.header.scaling
+        return values * slope + offset
     if image.pixels.dtype.kind != "u" and isinstance(image.header, np.dtype | tiff.Header):
         return values
     intercept = getattr(image.header, "RescaleIntercept", None)
