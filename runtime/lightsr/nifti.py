@@ -45,6 +45,9 @@ INTENTS = {0: "none", 1001: "estimate", 1011: "dimensionless", 2001: "time serie
 FREE_TEXTS = ("data_type", "db_name", "descrip", "aux_file", "intent_name", "unused_str")
 """Fields in which scanners and converters write what they like, names of patients among it."""
 
+MAX_PIXEL_RATIO = 1.25
+"""How much longer than wide voxels may be in the plane where they are not longer across it; beyond, slices lie there."""
+
 OWN_TEXT = b"lightsr "
 """How descrip of a result of ours begins."""
 
@@ -204,12 +207,6 @@ def _layout(fields: Any, version: int, path: Path) -> tuple[int, stored.Plain]:
 
 def _check_geometry(fields: Any, path: Path) -> None:
     """Refuse what states a position or a scaling that is none: it could not be carried over."""
-    across = int(fields["dim_info"]) >> 4 & 3
-    if across in (1, 2):
-        raise ImageError(
-            f"{path}: a NIfTI whose slices run along axis {across} (dim_info); the plane of axes 1 and 2 is "
-            "enlarged: bring the slices to axis 3 first"
-        )
     slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
     if slope < 0:
         raise ImageError(f"{path}: a NIfTI with an scl_slope below 0, a picture inverted; invert its values first")
@@ -221,12 +218,33 @@ def _check_geometry(fields: Any, path: Path) -> None:
             raise ImageError(f"{path}: a NIfTI with {name}_code {code}; it is damaged")
     if not np.isfinite(spacing).all() or (spacing[1:3] < 0).any():
         raise ImageError(f"{path}: a NIfTI whose pixdim is no size of voxels; it is damaged")
+    across = _slices_along(fields)
+    if across in (1, 2):
+        raise ImageError(
+            f"{path}: a NIfTI whose slices lie along axis {across}, by dim_info or by the size of voxels; the plane of "
+            "axes 1 and 2 is enlarged: bring the slices to axis 3 first"
+        )
     try:
         affines = [fields.get_qform(coded=True)[0], fields.get_sform(coded=True)[0]]
     except ValueError as error:
         raise ImageError(f"{path}: a NIfTI whose quaternion is no rotation; mend its qform first") from error
     if not all(affine is None or np.isfinite(affine).all() for affine in affines):
         raise ImageError(f"{path}: a NIfTI whose affine holds NaN or infinity; mend it first")
+
+
+def _slices_along(fields: Any) -> int:
+    """Axis, counted from 1, along which slices lie: by dim_info, else by voxels much longer along it than in a plane.
+
+    dcm2niix turns some sagittal volumes so that slices lie along the first axis, and leaves dim_info as it was.
+    """
+    stated = int(fields["dim_info"]) >> 4 & 3
+    if stated in (1, 2) or int(fields["dim"][0]) < 3 or int(fields["dim"][3]) < 2:
+        return stated
+    spacing = [float(value) for value in fields["pixdim"][1:4]]
+    longest, shortest = max(spacing[:2]), min(spacing[:2])
+    if longest >= spacing[2] > 0 and longest > MAX_PIXEL_RATIO * shortest > 0:
+        return 1 + spacing.index(longest)
+    return stated
 
 
 def _check_length(stream: Any, offset: int, needed: int, length: int, gzipped: bool, path: Path) -> None:

@@ -20,7 +20,7 @@ from lightsr.resample import interpolate
 from lightsr.upscaler import IntensityMap, Upscaler
 
 REASONS = (
-    (r"neither PNG nor JPEG nor DICOM|an empty file|would lose again", "not DICOM with a preamble"),
+    (r"neither PNG, JPEG, |an empty file", "not DICOM with a preamble"),
     (r"so nothing can be derived", "no UIDs"),
     (
         r"transfer syntax that is not known|transfer syntaxes;|without a transfer syntax|file meta",

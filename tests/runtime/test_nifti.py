@@ -206,7 +206,10 @@ def test_a_compressed_result_names_no_file(volume: np.ndarray, fp32: lightsr.Ups
         ({"vox_offset": float("inf")}, "vox_offset"),
         ({"vox_offset": 1e15}, "ends before"),
         ({"vox_offset": -1}, "vox_offset"),
-        ({"dim_info": 0x10}, "slices run along axis 1"),
+        ({"dim_info": 0x10}, "slices lie along axis 1"),
+        ({"dim_info": 0x20}, "slices lie along axis 2"),
+        ({"pixdim": [1, 5, 0.9, 0.9, 1, 1, 1, 1]}, "slices lie along axis 1"),
+        ({"pixdim": [1, 0.8, 1.1, 1.1, 1, 1, 1, 1]}, "slices lie along axis 2"),
         ({"pixdim": [1, float("nan"), 1, 1, 1, 1, 1, 1]}, "pixdim"),
         ({"pixdim": [1, -1, 1, 1, 1, 1, 1, 1]}, "pixdim"),
         ({"qform_code": 1, "quatern_b": 3}, "no rotation"),
@@ -234,6 +237,17 @@ def test_what_is_not_understood_is_refused(
     found = refused(path)
     assert found
     assert message in found
+
+
+@pytest.mark.parametrize("pixdim", [(0.8, 1.1, 3), (0.9, 0.86, 0.86), (0, 0, 0), (1, 1, 0), (2, 0.1, 0)])
+def test_voxels_that_say_nothing_about_slices(pixdim: tuple[float, ...], volume: np.ndarray, tmp_path: Path) -> None:
+    image = an_image(volume)
+    image.header["pixdim"][1:4] = pixdim
+    (tmp_path / "a.nii").write_bytes(image.header.binaryblock + bytes(4) + volume.tobytes(order="F"))
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[108:112] = np.float32(352).tobytes()
+    (tmp_path / "a.nii").write_bytes(content)
+    assert refused(tmp_path / "a.nii") is None
 
 
 def test_missing_values_are_placed(tmp_path: Path) -> None:
