@@ -14,7 +14,7 @@ import contextlib
 import gzip
 import math
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -46,7 +46,7 @@ FREE_TEXTS = ("data_type", "db_name", "descrip", "aux_file", "intent_name", "unu
 """Fields in which scanners and converters write what they like, names of patients among it."""
 
 MAX_PIXEL_RATIO = 1.25
-"""How much longer than wide voxels may be in the plane where they are not longer across it; beyond, slices lie there."""
+"""How much longer than wide voxels may be in a plane across which they are no longer; beyond, slices lie in it."""
 
 OWN_TEXT = b"lightsr "
 """How descrip of a result of ours begins."""
@@ -141,9 +141,16 @@ def opened(path: Path) -> Iterator[Frames]:
 
         def make(frame: int) -> Image:
             pixels = np.ascontiguousarray(band(frame, 0, values.size[0]))
-            return stored.image(pixels, "MONOCHROME2", path, frame=frame, several=count > 1, header=header)
+            return stored.image(pixels, "MONOCHROME2", path, where=voxel(header.fields, frame), header=header)
 
         yield Frames(path, count, values.size, "MONOCHROME2", make, header=header, band=None if gzipped else band)
+
+
+def voxel(fields: Any, frame: int) -> Callable[[int, int], str]:
+    """How pixels of a frame are named: by the array's own indices, counted from 0."""
+    sides = [int(side) for side in fields["dim"][1 : int(fields["dim"][0]) + 1]]
+    beyond = "".join(f", {int(index)}" for index in np.unravel_index(frame, sides[2:], order="F")) if sides[2:] else ""
+    return lambda row, column: f"voxel ({column}, {sides[1] - 1 - row}{beyond})"
 
 
 def _nibabel(path: Path) -> Any:

@@ -72,7 +72,7 @@ def opened(path: Path) -> Iterator[Frames]:
 
         def make(frame: int) -> Image:
             pixels = turned() if fortran else band(frame, 0, size[0])
-            return stored.image(pixels, photometric, path, header=dtype)
+            return stored.image(pixels, photometric, path, where=stored.place(0, 1), header=dtype)
 
         photometric: Photometric = "RGB" if channels == 3 else "MONOCHROME2"
         yield Frames(path, 1, size, photometric, make, header=dtype, band=None if fortran else band)

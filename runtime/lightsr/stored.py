@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -88,7 +88,7 @@ def check_size(rows: int, columns: int, path: Path) -> None:
 
 
 def image(
-    pixels: NDArray[Any], photometric: Photometric, path: Path, *, frame: int = 0, several: bool = False, header: Any
+    pixels: NDArray[Any], photometric: Photometric, path: Path, *, where: Callable[[int, int], str], header: Any
 ) -> Image:
     """`Image` of a frame; grey results stay within the values of their source.
 
@@ -97,9 +97,8 @@ def image(
     pixels : ndarray, shape (h, w) of one of `DTYPES`, or (h, w, 3) uint8
     photometric : {"MONOCHROME1", "MONOCHROME2", "RGB"}
     path : Path
-    frame : int
-        Counted from 0, for messages about a file of `several`.
-    several : bool
+    where : callable
+        Names a pixel by its row and column, as a user of the format would look for it.
     header : object
         See `lightsr.image.Image`.
 
@@ -116,15 +115,16 @@ def image(
         value = pixels[row, column]
         found = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"a value beyond {MAX_FLOAT:g}"
         raise ImageError(
-            f"{path}: {found} at {place(row, column, frame, several)}; "
+            f"{path}: {found} at {where(row, column)}; "
             "finite values are allowed; replace what stands for missing ones first"
         )
     return Image(pixels, (low, high), photometric, path, header=header)
 
 
-def place(row: int, column: int, frame: int, several: bool) -> str:
-    """Where a pixel is, all counted from 0."""
-    return f"row {row}, column {column}" + (f" of frame {frame}" if several else "")
+def place(frame: int, count: int) -> Callable[[int, int], str]:
+    """How pixels of a frame of a file of `count` are named, all counted from 0."""
+    behind = f" of frame {frame}" if count > 1 else ""
+    return lambda row, column: f"row {row}, column {column}{behind}"
 
 
 @contextlib.contextmanager

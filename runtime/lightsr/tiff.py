@@ -12,7 +12,7 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -148,10 +148,9 @@ def opened(path: Path) -> Iterator[Frames]:
                 return segments.rows(stream, layouts[frame], places[frame], top, bottom)
 
         def make(frame: int) -> Image:
-            image = stored.image(
-                band(frame, 0, size[0]), photometric, path, frame=frame, several=count > 1, header=header
-            )
-            _refuse_missing(image, pages[frame], frame, count > 1)
+            where = stored.place(frame, count)
+            image = stored.image(band(frame, 0, size[0]), photometric, path, where=where, header=header)
+            _refuse_missing(image, pages[frame], where)
             return image
 
         yield Frames(path, count, size, photometric, make, header=header, band=band)
@@ -245,7 +244,7 @@ def _imagej(text: str, pages: int, values: int, path: Path) -> str:
     return "".join(f"{line}\n" for line in kept)
 
 
-def _refuse_missing(image: Image, page: Directory, frame: int, several: bool) -> None:
+def _refuse_missing(image: Image, page: Directory, where: Callable[[int, int], str]) -> None:
     """Refuse pixels that stand for missing values, as GDAL's tag says."""
     if NODATA not in page.tags:
         return
@@ -255,8 +254,8 @@ def _refuse_missing(image: Image, page: Directory, frame: int, several: bool) ->
         raise ImageError(f"{image.source}: a TIFF whose GDAL_NODATA is no number; remove it first") from error
     found = np.argwhere(image.pixels == value)
     if found.size:
-        where = stored.place(int(found[0][0]), int(found[0][1]), frame, several)
-        raise ImageError(f"{image.source}: a missing value (GDAL_NODATA) at {where}; replace missing values first")
+        missing = where(int(found[0][0]), int(found[0][1]))
+        raise ImageError(f"{image.source}: a missing value (GDAL_NODATA) at {missing}; replace missing values first")
 
 
 def write(

@@ -189,6 +189,39 @@ def test_formats_of_other_libraries_are_mirrored(
     assert "5 enlarged" in capsys.readouterr().err
 
 
+def test_broken_files_of_every_format_leave_nothing(
+    tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line each, the good file done, no half result; also where the last frame is the broken one."""
+    import nibabel
+    import tifffile
+    from PIL import Image
+
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    np.save(folder / "good.npy", picture)
+    stack = np.stack([picture] * 3).astype(np.float32)
+    stack[2, 7, 8] = np.nan
+    tifffile.imwrite(folder / "late.tif", stack, photometric="minisblack")
+    nibabel.save(nibabel.Nifti1Image(stack.T, np.eye(4)), folder / "late.nii.gz")
+    Image.fromarray((picture // 8).astype(np.uint8)).save(folder / "half.jpg")
+    tifffile.imwrite(folder / "half.tif", picture)
+    nibabel.save(nibabel.Nifti1Image(picture.astype(np.int16), np.eye(4)), folder / "half.nii")
+    np.save(folder / "half.npy", picture)
+    for path in folder.glob("half.*"):
+        path.write_bytes(path.read_bytes()[:-300])
+    (folder / "archive.nii.gz").write_bytes(b"\x1f\x8b\x08" + bytes(200))
+    assert main([str(folder), str(out), "--threads", "1"]) == 3
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[-1] == "1 enlarged, 0 already there, 7 failed or refused"
+    assert len(errors) == 8
+    for name in ("late.tif", "late.nii.gz", "half.jpg", "half.tif", "half.nii", "half.npy", "archive.nii.gz"):
+        assert sum(f"{folder / name}: " in line for line in errors) == 1
+    assert sum("NaN at row 7, column 8 of frame 2" in line for line in errors) == 1
+    assert sum("NaN at voxel (8, 7, 2);" in line for line in errors) == 1
+    assert [path.name for path in out.iterdir()] == ["good.npy"]
+
+
 def test_help_needs_no_library_of_a_format() -> None:
     code = "import sys; from lightsr.cli import main\ntry: main(['--help'])\nfinally: print(sorted(sys.modules))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

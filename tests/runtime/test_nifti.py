@@ -254,10 +254,21 @@ def test_missing_values_are_placed(tmp_path: Path) -> None:
     values = np.ones((8, 6, 3), np.float32)
     values[5, 1, 2] = np.nan
     with (
-        pytest.raises(ImageError, match="NaN at row 4, column 5 of frame 2"),
+        pytest.raises(ImageError, match=r"NaN at voxel \(5, 1, 2\);"),
         files.opened(save(an_image(values), tmp_path / "a.nii")) as frames,
     ):
         list(frames)
+
+
+def test_voxels_are_named_as_in_the_array(tmp_path: Path) -> None:
+    values = np.ones((4, 5, 3, 2), np.float32)
+    values[3, 1, 2, 1] = np.inf
+    nibabel.save(an_image(values), tmp_path / "a.nii.gz")
+    with files.opened(tmp_path / "a.nii.gz") as frames:
+        for number in range(5):
+            frames[number]
+        with pytest.raises(ImageError, match=r"infinity at voxel \(3, 1, 2, 1\);"):
+            frames[5]
 
 
 def test_a_side_too_long_for_the_format(fp32: lightsr.Upscaler, tmp_path: Path) -> None:
