@@ -65,7 +65,7 @@ IMAGEJ_NUMBERS = frozenset(
 """Numbers in ImageJ's text that stay true: counts, distances across pages, calibration of values, display range."""
 
 IMAGEJ_WORDS = re.compile(
-    r"ImageJ=\d[\w.]{0,11}|(hyperstack|loop)=(true|false)|mode=(grayscale|composite|color)"
+    r"ImageJ=\d{1,2}(\.\d{1,3}){0,2}[a-z]?\d{0,2}|(hyperstack|loop)=(true|false)|mode=(grayscale|composite|color)"
     r"|unit=(\\u00B5m|um|micron|nm|mm|cm|m|inch|pixel|mm/pixel)"
 )
 """Other lines of it that say nothing about a person."""
@@ -241,7 +241,8 @@ def _imagej(text: str, pages: int, values: int, path: Path) -> str:
             stated = math.prod(json.loads(text.rstrip("\0"))["shape"]) // max(values, 1)
     if stated > pages:
         raise ImageError(f"{path}: a TIFF that says it holds more pictures than pages ({pages}); write all pages first")
-    return "".join(f"{line}\n" for line in kept)
+    # Without its first line nobody would take the others for ImageJ's.
+    return "".join(f"{line}\n" for line in kept) if kept and kept[0].startswith("ImageJ=") else ""
 
 
 def _refuse_missing(image: Image, page: Directory, where: Callable[[int, int], str]) -> None:

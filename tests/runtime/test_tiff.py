@@ -248,6 +248,10 @@ def test_lines_of_imagej_that_could_be_anything_go(picture: np.ndarray, fp32: li
     path = written(tmp_path / "a.tif", picture, description="\n".join(lines) + "\n")
     with tifffile.TiffFile(enlarged(path, fp32)) as file:
         assert file.pages[0].description.split() == ["ImageJ=1.53t", "images=1", "min=-3.5", "c0=1E-4"]
+    (tmp_path / "result.tif").unlink()
+    path = written(tmp_path / "a.tif", picture, description="ImageJ=1.5Doe_Jane\nimages=1\n")
+    with tifffile.TiffFile(enlarged(path, fp32)) as file:
+        assert file.pages[0].description == ""
 
 
 def a_tiff(entries: dict[int, tuple[int, list[int]]], data: bytes = b"", *, following: int = 0) -> bytes:
