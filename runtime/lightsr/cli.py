@@ -30,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
     """Arguments of `lightsr-infer`."""
     p = argparse.ArgumentParser(
         prog="lightsr-infer",
-        description="Enlarge medical images by super-resolution: DICOM to DICOM, PNG to PNG.",
+        description="Enlarge medical images by super-resolution: DICOM, NIfTI, TIFF, PNG and NPY, each to its "
+        "own kind, and JPEG to PNG.",
         epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed or were refused (each named). "
         "Derived images are not for primary diagnosis.",
     )

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from lightsr import derive, dicom, raster
+from lightsr import derive, dicom, nifti, npy, raster, tiff
 from lightsr.derive import TEMPORARY_PREFIX
 from lightsr.errors import ImageError, OutputError
 from lightsr.image import Frames, Image
 from lightsr.options import DEFAULTS, DicomOptions
 
-HEAD_BYTES = 132
-"""Bytes that tell a file's kind: a DICOM file has "DICM" at 128 (PS3.10, 7.1)."""
+HEAD_BYTES = 4096
+"""Bytes that tell a file's kind: DICOM has "DICM" at 128 (PS3.10, 7.1), NIfTI-1 its mark at 344, also behind gzip."""
+
+ZIP_MAGIC = b"PK\x03\x04"
 
 
 def head(path: Path) -> bytes:
@@ -50,28 +52,40 @@ class Format:
         Whether a file with these first bytes is of this format.
     opened : callable
         Path and `options` of DICOM files to a context that gives the file's `Frames`.
-    write : callable or None
-        Writes the enlarged frames of a file, or None where lightsr only reads.
+    write : callable
+        Writes the enlarged frames of a file.
     suffixes : frozenset of str
         Ends of the names of such files, in lower case.
+    result : str
+        End of the names of its results where these are of another format, else "".
     """
 
     name: str
     holds: Callable[[bytes], bool]
     opened: Callable[..., AbstractContextManager[Frames]]
-    write: Callable[..., None] | None
+    write: Callable[..., None]
     suffixes: frozenset[str]
+    result: str = ""
+
+    @property
+    def result_suffixes(self) -> frozenset[str]:
+        """Ends of names that results may have."""
+        return frozenset({self.result}) if self.result else self.suffixes
 
 
 DICOM = Format("DICOM", dicom.is_dicom, dicom.opened, derive.write, frozenset({".dcm", ".dicom", ".ima"}))
 
 FORMATS = (
     Format("PNG", raster.is_png, raster.opened, raster.write, frozenset({".png"})),
-    Format("JPEG", raster.is_jpeg, raster.opened, None, frozenset({".jpg", ".jpeg"})),
-    DICOM,
+    Format("JPEG", raster.is_jpeg, raster.opened, raster.write, frozenset({".jpg", ".jpeg"}), result=".png"),
+    DICOM,  # before TIFF: the preamble of a DICOM file may be the header of a TIFF (PS3.10, 7.1)
+    Format("TIFF", tiff.is_tiff, tiff.opened, tiff.write, frozenset({".tif", ".tiff"})),
+    Format("NIfTI", nifti.is_nifti, nifti.opened, nifti.write, frozenset({".nii"})),
+    Format("gzipped NIfTI", nifti.is_gzipped_nifti, nifti.opened, nifti.write, frozenset({".nii.gz"})),
+    Format("NPY", npy.is_npy, npy.opened, npy.write, frozenset({".npy"})),
 )
 
-SUFFIXES = frozenset({".bmp", ".gif", ".gz", ".nii", ".npy", ".tif", ".tiff", ".webp"}).union(
+SUFFIXES = frozenset({".bmp", ".gif", ".gz", ".hdr", ".img", ".npz", ".webp"}).union(
     *(known.suffixes for known in FORMATS)
 )
 """Ends of names that promise a format."""
@@ -95,12 +109,41 @@ def detect(path: Path, options: DicomOptions = DEFAULTS) -> Format:
         if options.force_read:
             return DICOM
         raise ImageError(f"{path}: perhaps a DICOM data set, without its 128-byte preamble; --force-read reads it")
+    if start.startswith(ZIP_MAGIC):
+        raise ImageError(f"{path}: a ZIP archive (an .npz is one); unpack it, an .npy of one picture is allowed")
     which = "" if options.force_read else " (with its 128-byte preamble)"
-    raise ImageError(f"{path}: neither PNG nor JPEG nor DICOM{which}; choose files with --glob")
+    raise ImageError(f"{path}: neither PNG, JPEG, TIFF, NIfTI, NPY nor DICOM{which}; choose files with --glob")
+
+
+def promised(path: Path) -> str:
+    """End of a name that promises a format, in lower case, the longest there is; else ""."""
+    name = path.name.lower()
+    return max((suffix for suffix in SUFFIXES if name.endswith(suffix)), key=len, default="")
+
+
+def result_path(kind: Format, source: Path, target: Path) -> Path:
+    """Where the result of a file goes that should go to `target`.
+
+    That is `target` but for a format whose results are of another: under its source's name
+    a result gets its own suffix behind that, so that a.jpg and a.png do not meet.
+
+    Raises
+    ------
+    OutputError
+        The name promises another format than the result's.
+    """
+    if kind.result and target.name == source.name and not target.name.lower().endswith(kind.result):
+        return target.with_name(target.name + kind.result)
+    suffix = promised(target)
+    if suffix and suffix not in kind.result_suffixes and (kind.result or suffix != promised(source)):
+        allowed = " or ".join(sorted(kind.result_suffixes))
+        becomes = kind.result[1:].upper() if kind.result else kind.name
+        raise OutputError(f"{target}: {kind.name} in gives {becomes} out; give it a name that ends in {allowed}")
+    return target
 
 
 def opened(path: Path, options: DicomOptions = DEFAULTS) -> AbstractContextManager[Frames]:
-    """Open a DICOM, PNG or JPEG file; its frames can be read until the context ends.
+    """Open a file of one of `FORMATS`; its frames can be read until the context ends.
 
     Raises
     ------
@@ -111,7 +154,7 @@ def opened(path: Path, options: DicomOptions = DEFAULTS) -> AbstractContextManag
 
 
 def read(path: Path, *, frame: int | None = None, options: DicomOptions = DEFAULTS) -> Image:
-    """Read one picture of a DICOM, PNG or JPEG file.
+    """Read one picture of a file of one of `FORMATS`.
 
     Parameters
     ----------

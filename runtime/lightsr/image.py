@@ -27,8 +27,8 @@ class Image:
     Parameters
     ----------
     pixels : ndarray, shape (h, w) or (h, w, 3)
-        Stored values in their own dtype: uint8, int8, uint16 or int16; colour is uint8 RGB.
-    value_range : (int, int)
+        Stored values in their own dtype: uint8, int8, uint16, int16 or float32; colour is uint8 RGB.
+    value_range : (int or float, int or float)
         Lowest and highest value that a derived picture may hold, both included.
     photometric : {"MONOCHROME1", "MONOCHROME2", "RGB"}
         MONOCHROME1 shows low values bright.
@@ -50,7 +50,7 @@ class Image:
     """
 
     pixels: NDArray[Any]
-    value_range: tuple[int, int]
+    value_range: tuple[float, float]
     photometric: Photometric
     source: Path
     padding: NDArray[np.bool_] | None = None
@@ -126,6 +126,9 @@ class Frames:
         What the writer of the same format needs of every frame; opaque to everybody else.
     one_scale : bool
         Equal stored values mean the same in all frames.
+    band : callable or None
+        Gives stored values of the rows [top, bottom) of a frame, by (frame, top, bottom), where a file
+        lets them be read without the rest of the frame. Values are not yet checked: a frame's `Image` is.
     """
 
     source: Path
@@ -137,6 +140,7 @@ class Frames:
     lossy_ratio: float | None = None
     groups: Any = field(default=None, repr=False, compare=False)
     one_scale: bool = True
+    band: Callable[[int, int, int], NDArray[Any]] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, image: Image) -> "Frames":

@@ -196,7 +196,7 @@ def enlarged_frames(frames: Frames, upscaler: Upscaler) -> Iterator[tuple[NDArra
         yield pixels, 1000 * (time.perf_counter() - started)
 
 
-def common_scale(frames: Frames, upscaler: Upscaler) -> tuple[tuple[int, int], IntensityMap]:
+def common_scale(frames: Frames, upscaler: Upscaler) -> tuple[tuple[float, float], IntensityMap]:
     """Value range and intensity map of all frames together.
 
     Parameters
@@ -208,13 +208,13 @@ def common_scale(frames: Frames, upscaler: Upscaler) -> tuple[tuple[int, int], I
 
     Returns
     -------
-    value_range : (int, int)
+    value_range : (int or float, int or float)
     intensity : IntensityMap
         As `enlarge` takes it.
     """
     if frames.photometric == "RGB" and upscaler.card.intensity == "any":  # nothing depends on the pixels
         return frames[0].value_range, IntensityMap(0.0, 1.0)
-    ranges: list[tuple[int, int]] = []
+    ranges: list[tuple[float, float]] = []
     real = (image for image in frames if not image.blank)
 
     def looked_at() -> Iterator[NDArray[Any]]:
@@ -243,15 +243,15 @@ def enlarge_file(
     skip_existing: bool = False,
     options: DicomOptions = DEFAULTS,
 ) -> Outcome:
-    """Enlarge one file into another of the same format, which appears whole or not at all.
+    """Enlarge one file into another of the same format (of a JPEG, a PNG), which appears whole or not at all.
 
-    `options` are those of DICOM files; PNG has none. Problems with this file come back in
+    `options` are those of DICOM files; other formats have none. Problems with this file come back in
     the `Outcome`; nothing is then written.
     """
     try:
         if skip_existing and target.is_file():
             return Outcome(source, target, "exists")
-        return _enlarge_file(source, target, upscaler, overwrite, options)
+        return _enlarge_file(source, target, upscaler, overwrite, skip_existing, options)
     except LightsrError as error:
         message = str(error)
     except OSError as error:
@@ -261,13 +261,13 @@ def enlarge_file(
     return Outcome(source, target, "failed", message=message)
 
 
-def _enlarge_file(source: Path, target: Path, upscaler: Upscaler, overwrite: bool, options: DicomOptions) -> Outcome:
+def _enlarge_file(
+    source: Path, target: Path, upscaler: Upscaler, overwrite: bool, skip_existing: bool, options: DicomOptions
+) -> Outcome:
     kind = files.detect(source, options)
-    if kind.write is None:
-        raise ImageError(f"{source}: a {kind.name}, which would lose again what is gained; convert it to PNG first")
-    if target.suffix.lower() != source.suffix.lower() and target.suffix.lower() in files.SUFFIXES - kind.suffixes:
-        allowed = " or ".join(sorted(kind.suffixes))
-        raise OutputError(f"{target}: {kind.name} in gives {kind.name} out; give it a name that ends in {allowed}")
+    target = files.result_path(kind, source, target)
+    if skip_existing and target.is_file():
+        return Outcome(source, target, "exists")
     if target.exists() and target.samefile(source):
         raise OutputError(f"{target}: is the input itself; choose another output")
     if os.path.lexists(target) and not overwrite:

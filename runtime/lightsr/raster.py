@@ -33,6 +33,8 @@ PER_METRE = 1
 
 MAX_PNG_INTEGER = 2**31 - 1
 
+INCH_M = 0.0254
+
 INFLATE_BYTES = 1 << 20
 """How much of a compressed stream is opened at a time when its length is checked."""
 
@@ -77,7 +79,7 @@ def read(path: Path) -> Image:
     physical = _checked_png(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # MAX_PIXELS is the limit
+            warnings.simplefilter("ignore")  # of sizes below MAX_PIXELS, of damaged EXIF, which changes no pixel
             with PillowImage.open(path, formats=("PNG", "JPEG")) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise ImageError(
@@ -92,6 +94,9 @@ def read(path: Path) -> Image:
                         "convert it without losing values first"
                     )
                 picture.load()
+                _check_upright(picture, path)
+                if picture.format == "JPEG":
+                    physical = _density(picture.info)
                 pixels: NDArray[Any] = np.array(picture)
     except PillowImage.DecompressionBombError as error:
         raise ImageError(f"{path}: more than {MAX_PIXELS // 1_000_000} million pixels") from error
@@ -102,6 +107,25 @@ def read(path: Path) -> Image:
     photometric: Photometric = "RGB" if pixels.ndim == 3 else "MONOCHROME2"
     top = int(np.iinfo(pixels.dtype).max)
     return Image(pixels, (0, top), photometric, path, header={"physical": physical})
+
+
+def _check_upright(picture: Any, path: Path) -> None:
+    """Refuse a picture that is to be shown turned or mirrored (EXIF Orientation, tag 0x0112): PNG cannot say so."""
+    orientation = picture.getexif().get(0x0112, 1)
+    if orientation not in (0, 1):
+        raise ImageError(f"{path}: its EXIF says that it is to be shown turned or mirrored; turn its pixels first")
+
+
+def _density(info: dict[Any, Any]) -> tuple[int, int, int] | None:
+    """Physical size of a JPEG's pixels (JFIF 1.02, density) as pHYs has it."""
+    across, down = info.get("jfif_density", (0, 0))
+    unit = info.get("jfif_unit", 0)
+    if min(across, down) < 1 or (unit == 0 and across == down):
+        return None
+    if unit == 0:
+        return across, down, 0
+    per_metre = 100 if unit == 2 else 1 / INCH_M
+    return round(across * per_metre), round(down * per_metre), PER_METRE
 
 
 def _checked_png(path: Path) -> tuple[int, int, int] | None:

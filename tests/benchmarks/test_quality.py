@@ -3,9 +3,11 @@ import math
 from pathlib import Path
 from typing import get_args
 
+import nibabel
 import numpy as np
 import pytest
-from lightsr import raster
+import tifffile
+from lightsr import files, raster
 from lightsr.errors import ImageError
 from lightsr.image import Image
 from lightsr_bench import arguments, documents, methods, quality, quality_report, scoring
@@ -73,6 +75,22 @@ def test_hounsfield_units_come_from_the_header_or_the_png_offset() -> None:
     assert protocol.to_unit(stored, png, "CT") == 0
     assert protocol.to_unit(stored, dicom, "CT") == 1048
     assert protocol.to_unit(stored, dicom, "MR") == 1024
+
+
+def test_hounsfield_units_of_other_formats(tmp_path: Path) -> None:
+    """NIfTI says what its values mean; in NPY and TIFF signed values mean themselves."""
+    stored = np.full((3, 4), 1024, np.int16)
+    scaled = nibabel.Nifti1Image(stored[..., None], np.eye(4))
+    scaled.header.set_slope_inter(2, -1000)
+    content = scaled.to_bytes()
+    (tmp_path / "a.nii").write_bytes(content[:112] + np.array([2, -1000], "<f4").tobytes() + content[120:])
+    np.save(tmp_path / "a.npy", stored)
+    np.save(tmp_path / "b.npy", stored.astype(np.uint16))
+    tifffile.imwrite(tmp_path / "a.tif", stored)
+    for name, expected in (("a.nii", 1048), ("a.npy", 1024), ("b.npy", 0), ("a.tif", 1024)):
+        image = files.read(tmp_path / name)
+        assert (protocol.to_unit(image.pixels, image, "CT") == expected).all(), name
+        assert (protocol.to_unit(image.pixels, image, "MR") == 1024).all(), name
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])

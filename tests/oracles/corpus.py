@@ -21,10 +21,7 @@ from lightsr.resample import interpolate
 from lightsr.upscaler import IntensityMap, Upscaler
 
 REASONS = (
-    (
-        r"neither PNG nor JPEG nor DICOM|without its 128-byte preamble|an empty file|would lose again",
-        "not DICOM with a preamble",
-    ),
+    (r"neither PNG, JPEG, |without its 128-byte preamble|an empty file", "not DICOM with a preamble"),
     (r"so nothing can be derived", "no UIDs"),
     (
         r"transfer syntax that is not known|transfer syntaxes;|without a transfer syntax|file meta",

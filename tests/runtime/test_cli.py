@@ -132,12 +132,110 @@ def test_options_of_dicom_results(scans: Path, tmp_path: Path) -> None:
     assert raster.read(out / "colour.png").size == (90, 140)
 
 
-def test_jpeg_is_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_jpeg_becomes_png(tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    """Under its own name and another suffix, so that a.jpg and a.png of one folder do not meet."""
     from PIL import Image
 
-    Image.new("L", (20, 20)).save(tmp_path / "a.jpg")
-    assert main([str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]) == 1
-    assert "convert it to PNG" in capsys.readouterr().err
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    grey = Image.fromarray((picture // 8).astype(np.uint8))
+    grey.save(folder / "a.jpg", quality=95, dpi=(300, 150))
+    grey.save(folder / "a.png")
+    assert main([str(folder), str(out), "--threads", "1"]) == 0
+    assert {path.name for path in out.iterdir()} == {"a.jpg.png", "a.png"}
+    with Image.open(out / "a.jpg.png") as result:
+        assert result.format == "PNG"
+        assert result.size == (140, 90)
+        assert result.info["dpi"] == pytest.approx((600, 300), abs=0.05)
+    assert f"{out / 'a.jpg.png'}  70x45 -> 140x90" in capsys.readouterr().out
+    assert main([str(folder), str(out), "--skip-existing"]) == 0
+    assert "0 enlarged, 2 already there" in capsys.readouterr().err
+    assert main([str(folder / "a.jpg"), str(tmp_path / "b.jpg")]) == 1
+    assert "JPEG in gives PNG out" in capsys.readouterr().err
+    assert main([str(folder / "a.jpg"), str(tmp_path / "b.png")]) == 0
+
+
+def test_a_jpeg_that_is_to_be_turned_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from PIL import Image
+
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for name in ("a.jpg", "a.png"):
+        Image.new("L", (20, 30)).save(tmp_path / name, exif=turned)
+        assert main([str(tmp_path / name), str(tmp_path / "b.png")]) == 1
+        assert "turned or mirrored" in capsys.readouterr().err
+
+
+def test_formats_of_other_libraries_are_mirrored(
+    tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import nibabel
+    import tifffile
+
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    np.save(folder / "a.npy", picture)
+    tifffile.imwrite(folder / "a.tif", picture)
+    tifffile.imwrite(folder / "wrong-name.png", picture)
+    for name in ("a.nii", "a.nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(picture[::-1].T.astype(np.int16), np.eye(4)), folder / name)
+    assert main([str(folder), str(out), "--threads", "1"]) == 0
+    assert {path.name for path in out.iterdir()} == {path.name for path in folder.iterdir()}
+    expected = np.load(out / "a.npy")
+    assert np.array_equal(tifffile.imread(out / "a.tif"), expected)
+    assert np.array_equal(tifffile.imread(out / "wrong-name.png"), expected)
+    for name in ("a.nii", "a.nii.gz"):
+        assert np.array_equal(np.asanyarray(nibabel.load(out / name).dataobj), expected[::-1].T)
+    assert "5 enlarged" in capsys.readouterr().err
+
+
+def test_broken_files_of_every_format_leave_nothing(
+    tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line each, the good file done, no half result; also where the last frame is the broken one."""
+    import nibabel
+    import tifffile
+    from PIL import Image
+
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    np.save(folder / "good.npy", picture)
+    stack = np.stack([picture] * 3).astype(np.float32)
+    stack[2, 7, 8] = np.nan
+    tifffile.imwrite(folder / "late.tif", stack, photometric="minisblack")
+    nibabel.save(nibabel.Nifti1Image(stack.T, np.eye(4)), folder / "late.nii.gz")
+    Image.fromarray((picture // 8).astype(np.uint8)).save(folder / "half.jpg")
+    tifffile.imwrite(folder / "half.tif", picture)
+    nibabel.save(nibabel.Nifti1Image(picture.astype(np.int16), np.eye(4)), folder / "half.nii")
+    np.save(folder / "half.npy", picture)
+    for path in folder.glob("half.*"):
+        path.write_bytes(path.read_bytes()[:-300])
+    (folder / "archive.nii.gz").write_bytes(b"\x1f\x8b\x08" + bytes(200))
+    assert main([str(folder), str(out), "--threads", "1"]) == 3
+    errors = capsys.readouterr().err.splitlines()
+    assert errors[-1] == "1 enlarged, 0 already there, 7 failed or refused"
+    assert len(errors) == 8
+    for name in ("late.tif", "late.nii.gz", "half.jpg", "half.tif", "half.nii", "half.npy", "archive.nii.gz"):
+        assert sum(f"{folder / name}: " in line for line in errors) == 1
+    assert sum("NaN at row 7, column 8 of frame 2" in line for line in errors) == 1
+    assert sum("NaN at voxel (8, 7, 2);" in line for line in errors) == 1
+    assert [path.name for path in out.iterdir()] == ["good.npy"]
+
+
+def test_help_needs_no_library_of_a_format() -> None:
+    code = "import sys; from lightsr.cli import main\ntry: main(['--help'])\nfinally: print(sorted(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for name in ("tifffile", "nibabel", "numpy", "onnxruntime", "pydicom", "PIL"):
+        assert f"'{name}'" not in said
+
+
+def test_reading_other_formats_needs_no_library_of_theirs(tmp_path: Path, picture: np.ndarray) -> None:
+    np.save(tmp_path / "a.npy", picture)
+    code = "import sys; from lightsr.cli import main\nmain(sys.argv[1:]); print(sorted(sys.modules))"
+    command = [sys.executable, "-c", code, str(tmp_path / "a.npy"), str(tmp_path / "b.npy")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "'tifffile'" not in said
+    assert "'nibabel'" not in said
 
 
 def test_json_lines(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,8 +18,49 @@ def test_content_decides_not_the_name(tmp_path: Path) -> None:
 
 def test_formats_of_real_files(samples: Path) -> None:
     assert files.detect(samples / "CT_small.dcm").name == "DICOM"
-    with pytest.raises(ImageError, match="neither PNG nor JPEG nor DICOM"):
+    with pytest.raises(ImageError, match="neither PNG, JPEG, TIFF, NIfTI, NPY nor DICOM"):
         files.detect(samples / "README.txt")
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "target", "result"),
+    [
+        ("PNG", "a.png", "b.png", "b.png"),
+        ("PNG", "a.png", "b", "b"),
+        ("PNG", "a.dcm", "out/a.dcm", "out/a.dcm"),
+        ("PNG", "a.png", "b.jpg", ""),
+        ("NIfTI", "a.nii", "b.nii.gz", ""),
+        ("NIfTI", "a.NII", "b.nii", "b.nii"),
+        ("gzipped NIfTI", "a.nii.gz", "b.nii", ""),
+        ("gzipped NIfTI", "a.nii.gz", "b.gz", ""),
+        ("gzipped NIfTI", "a.nii.gz", "b.v2.nii.gz", "b.v2.nii.gz"),
+        ("TIFF", "a.tif", "b.tiff", "b.tiff"),
+        ("TIFF", "a.tif", "b.npy", ""),
+        ("NPY", "a.npy", "b.npz", ""),
+        ("JPEG", "a.jpg", "out/a.jpg", "out/a.jpg.png"),
+        ("JPEG", "a", "out/a", "out/a.png"),
+        ("JPEG", "a.png", "out/a.png", "out/a.png"),
+        ("JPEG", "a.dcm", "out/a.dcm", "out/a.dcm.png"),
+        ("JPEG", "a.jpg", "b.PNG", "b.PNG"),
+        ("JPEG", "a.jpg", "b", "b"),
+        ("JPEG", "a.jpg", "b.jpg", ""),
+        ("JPEG", "a.jpg", "b.dcm", ""),
+    ],
+)
+def test_names_of_results(kind: str, source: str, target: str, result: str) -> None:
+    (known,) = (known for known in files.FORMATS if known.name == kind)
+    if result:
+        assert files.result_path(known, Path(source), Path(target)) == Path(result)
+        return
+    with pytest.raises(OutputError, match="in gives .* out; give it a name that ends in"):
+        files.result_path(known, Path(source), Path(target))
+
+
+def test_a_dicom_file_that_is_a_tiff_as_well_is_dicom(samples: Path, tmp_path: Path) -> None:
+    """Its preamble may be the header of a TIFF (PS3.10, 7.1)."""
+    content = (samples / "CT_small.dcm").read_bytes()
+    (tmp_path / "a.tif").write_bytes(b"II*\0\x10\0\0\0" + content[8:])
+    assert files.detect(tmp_path / "a.tif").name == "DICOM"
 
 
 def test_what_is_no_file_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from lightsr import raster
 from lightsr.errors import ImageError
 from lightsr.image import Frames
-from PIL import Image
+from PIL import Image as PillowImage
+
+from .broken_files import mutations, refused
 
 
 def png(depth: int, colour: int, size: tuple[int, int] = (4, 4)) -> bytes:
@@ -80,10 +82,10 @@ def test_a_huge_header_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
 
 def test_jpeg(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
-    Image.fromarray(np.full((8, 9), 77, np.uint8)).save(path, format="JPEG")
+    PillowImage.fromarray(np.full((8, 9), 77, np.uint8)).save(path, format="JPEG")
     assert raster.is_jpeg(path.read_bytes())
     assert raster.read(path).pixels == pytest.approx(77, abs=1)
-    Image.new("CMYK", (8, 8)).save(path, format="JPEG")
+    PillowImage.new("CMYK", (8, 8)).save(path, format="JPEG")
     with pytest.raises(ImageError, match="CMYK"):
         raster.read(path)
 
@@ -159,11 +161,11 @@ def test_resolution_grows_and_texts_are_left_out(tmp_path: Path) -> None:
     path, result = tmp_path / "a.png", tmp_path / "b.png"
     texts = PngInfo()
     texts.add_text("Patient", "Doe^Jane")
-    Image.fromarray(np.zeros((4, 4), np.uint8)).save(path, pnginfo=texts, dpi=(150, 150))
+    PillowImage.fromarray(np.zeros((4, 4), np.uint8)).save(path, pnginfo=texts, dpi=(150, 150))
     image = raster.read(path)
     with result.open("wb") as file:
         raster.write(Frames.of(image), [np.zeros((8, 8), np.uint8)], scale=2, producer=None, file=file)
-    with Image.open(result) as written:
+    with PillowImage.open(result) as written:
         assert written.info["dpi"] == pytest.approx((300, 300), abs=0.1)
         assert "Patient" not in written.info
     assert b"Doe" not in result.read_bytes()
@@ -185,3 +187,62 @@ def test_damage_is_an_image_error(tmp_path_factory: pytest.TempPathFactory, data
         raster.read(path)
     except ImageError as error:
         assert "\n" not in str(error)
+
+
+def upright_exif() -> PillowImage.Exif:
+    exif = PillowImage.Exif()
+    exif[0x0112], exif[0x010E] = 1, "x" * 30
+    return exif
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@settings(max_examples=120, deadline=None)
+@given(data=st.data())
+def test_damage_of_exif_and_jpeg_is_an_image_error(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject
+) -> None:
+    """A PNG's checksums are made right again, so that its EXIF is looked at."""
+    path = tmp_path_factory.mktemp("raster") / "a"
+    picture = PillowImage.fromarray(np.arange(400, dtype=np.uint8).reshape(16, 25))
+    picture.save(path, format=kind, exif=upright_exif(), dpi=(300, 300))
+    content = path.read_bytes()
+    assert refused(path) is None
+    changed = data.draw(mutations(content, begin=4))
+    if kind == "PNG" and len(changed) == len(content):
+        changed = with_checksums(changed)
+    path.write_bytes(changed)
+    refused(path)
+
+
+def with_checksums(content: bytes) -> bytes:
+    result, position = bytearray(content), 8
+    while position + 12 <= len(result):
+        end = position + 8 + int.from_bytes(result[position : position + 4], "big")
+        if end + 4 > len(result):
+            break
+        result[end : end + 4] = zlib.crc32(result[position + 4 : end]).to_bytes(4, "big")
+        position = end + 4
+    return bytes(result)
+
+
+@pytest.mark.parametrize(
+    ("density", "unit", "expected"),
+    [
+        ((300, 150), 1, (11811, 5906, 1)),
+        ((100, 50), 2, (10000, 5000, 1)),
+        ((2, 1), 0, (2, 1, 0)),
+        ((1, 1), 0, None),
+        ((0, 0), 1, None),
+    ],
+)
+def test_density_of_a_jpeg(
+    density: tuple[int, int], unit: int, expected: tuple[int, int, int] | None, tmp_path: Path
+) -> None:
+    """JFIF header: mark, length, name, version, unit, densities."""
+    PillowImage.new("L", (8, 8)).save(tmp_path / "a.jpg")
+    content = bytearray((tmp_path / "a.jpg").read_bytes())
+    assert content[6:11] == b"JFIF\0"
+    content[13:18] = struct.pack(">BHH", unit, *density)
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert raster.read(tmp_path / "a.jpg").header["physical"] == expected

@@ -5,8 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
+import tifffile
 from lightsr import raster
 from lightsr.upscaler import IntensityMap
 from lightsr_train import data
@@ -66,6 +68,24 @@ def test_unreadable_images_are_named_and_skipped(folder: Path) -> None:
     assert len(collection.skipped) == 5
     for name in ("broken.png", "notes.bin", "empty.png", "flat.png", "small.png"):
         assert sum(name in reason for reason in collection.skipped) == 1
+
+
+def test_other_formats_train_as_well(tmp_path: Path) -> None:
+    """Floating point and all; of several frames nothing says which to take, so they are named and left out."""
+    random = np.random.default_rng(0)
+    pixels = random.normal(0, 0.02, (3, 50, 60)).astype(np.float32)
+    np.save(tmp_path / "a.npy", pixels[0])
+    tifffile.imwrite(tmp_path / "b.tif", pixels[1])
+    nibabel.save(nibabel.Nifti1Image(pixels[2].T[:, ::-1, None], np.eye(4)), tmp_path / "c.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(pixels.T, np.eye(4)), tmp_path / "volume.nii")
+    collection = data.load([tmp_path], 2, min_side_px=16)
+    assert [pair.path.name for pair in collection.pairs] == ["a.npy", "b.tif", "c.nii.gz"]
+    for pair, expected in zip(collection.pairs, pixels, strict=True):
+        assert pair.high.dtype == np.float32
+        assert np.array_equal(pair.high, expected)
+        assert pair.error > 0
+    (skipped,) = collection.skipped
+    assert "volume.nii: 3 frames" in skipped
 
 
 def test_empty_or_missing_folders_are_errors(tmp_path: Path) -> None:

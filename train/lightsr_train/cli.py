@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         action="append",
         metavar="DIR",
-        help="folder of PNG, JPEG or DICOM; may be repeated",
+        help="folder of DICOM, PNG, JPEG, TIFF, NIfTI or NPY of one frame; may be repeated",
     )
     p.add_argument("--scale", type=int, default=None, choices=(2, 3, 4, 8), help="enlargement (default 2)")
     p.add_argument(

@@ -213,7 +213,9 @@ def read(
                 usable = True
                 yield pair
         if not usable:
-            raise DataError(f"{folder}: no image that can be used; PNG, JPEG and DICOM are read")
+            raise DataError(
+                f"{folder}: no image that can be used; DICOM, PNG, JPEG, TIFF, NIfTI and NPY of one frame are read"
+            )
 
 
 def _pair(path: Path, folder: Path, row: dict[str, str], scale: int, min_side_px: int, chains: Sequence[Chain]) -> Pair:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from lightsr import nifti, tiff
 from lightsr.image import Image
 from numpy.typing import NDArray
 
@@ -75,9 +76,17 @@ def ranges(modality: str, truth: NDArray[Any]) -> tuple[Range, ...]:
 
 
 def to_unit(stored: NDArray[Any], image: Image, modality: str) -> NDArray[np.float64]:
-    """Stored values as Hounsfield units for CT, as they are for others."""
+    """Stored values as Hounsfield units for CT, as they are for others.
+
+    NPY and TIFF cannot say; a CT in signed or floating-point values holds these units there.
+    """
     values = stored.astype(np.float64)
     if modality != "CT":
+        return values
+    if isinstance(image.header, nifti.Header):
+        slope, offset = image.header.scaling
+        return values * slope + offset
+    if image.pixels.dtype.kind != "u" and isinstance(image.header, np.dtype | tiff.Header):
         return values
     intercept = getattr(image.header, "RescaleIntercept", None)
     if intercept is None:
