@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="lightsr-infer",
         description="Enlarge medical images by super-resolution: DICOM to DICOM, PNG to PNG.",
-        epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed or were refused (each named). "
+        epilog="Example: lightsr-infer study sharper --jobs 4 --skip-existing --manifest sharper.jsonl. "
+        "Exit status: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed or were refused (each named). "
         "Derived images are not for primary diagnosis.",
     )
     p.add_argument("input", metavar="IN", nargs="?", type=Path, help="file or folder")
@@ -89,8 +90,7 @@ def _add_options_of_many(p: argparse.ArgumentParser) -> None:
         "--shard",
         type=_shard,
         metavar="I/N",
-        help="part I of N of the files, by a hash of their relative path: lightsr-infer study out --shard "
-        "$SLURM_ARRAY_TASK_ID/16",
+        help="part I of N of the files, by a hash of their relative path, as in --shard $SLURM_ARRAY_TASK_ID/16",
     )
     group.add_argument(
         "--manifest", type=Path, metavar="FILE.jsonl", help="append what became of each file, with SHA-256, as it ends"

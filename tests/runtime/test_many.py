@@ -28,7 +28,9 @@ KILLS = int(os.environ.get("LIGHTSR_KILLS", "4"))
 """How often a run is killed; more find more."""
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-workers = pytest.mark.skipif(available_cpus() < 2, reason="with one CPU there is one job")
+workers = pytest.mark.skipif(
+    available_cpus() < 2 or sys.platform != "linux", reason="with one CPU there is one job; /proc tells whose workers"
+)
 
 
 @pytest.fixture
@@ -94,14 +96,19 @@ def test_jobs_change_nothing_of_results_and_their_order(
     study: Path, whole: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (study / "notes.txt").write_text("notes")
+    with (study / "-.png").open("wb") as file:  # the first, and the last to be finished
+        raster.write_png(np.zeros((900, 900), np.uint8), file)
     capsys.readouterr()
     assert enlarge(study, tmp_path / "out", "--jobs", "2", "--json", "--manifest", str(tmp_path / "m.jsonl")) == 3
+    (tmp_path / "out" / "-.png").unlink()
     assert results(tmp_path / "out") == whole
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["input"] for row in printed] == sorted(
         (path.relative_to(study).as_posix() for path in study.rglob("*.*")), key=lambda name: ("/" in name, name)
     )
     assert sorted(printed, key=str) == sorted(rows(tmp_path / "m.jsonl"), key=str)
+    if available_cpus() > 1:
+        assert printed != rows(tmp_path / "m.jsonl")
 
 
 def test_a_manifest_tells_what_became_of_each_file(
@@ -213,11 +220,8 @@ class Run:
 
     def children(self) -> list[int]:
         try:
-            text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-            tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
-            return [int(pid) for task in tasks for pid in (task / "children").read_text().split()] or [
-                int(pid) for pid in text.split()
-            ]
+            tasks = list(Path(f"/proc/{self.process.pid}/task").iterdir())
+            return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
         except FileNotFoundError:
             return []
 
@@ -247,7 +251,10 @@ def test_interrupted_it_says_how_to_go_on(name: str, jobs: int, pictures: Path, 
     number = getattr(signal, name)
     run = Run(pictures, out, "--jobs", jobs, "--manifest", manifest)
     run.first_line()
-    run.process.send_signal(number)
+    if name == "SIGINT":
+        os.killpg(run.process.pid, number)  # as a terminal does
+    else:
+        run.process.send_signal(number)
     err = run.end()
     assert run.process.returncode == 128 + number
     finished = {path.name: path.read_bytes() for path in out.iterdir()}
@@ -264,6 +271,21 @@ def test_interrupted_it_says_how_to_go_on(name: str, jobs: int, pictures: Path, 
     statuses = [row["status"] for row in rows(manifest)]
     assert statuses.count("skipped") == len(finished)
     assert len({row["input"] for row in rows(manifest)}) == 8
+
+
+@posix
+@workers
+@pytest.mark.parametrize("seconds", [0, 0.3])
+def test_interrupted_while_workers_start(seconds: float, pictures: Path, tmp_path: Path) -> None:
+    """In a terminal they belong to no group that Ctrl-C reaches, before they could say that they do not listen."""
+    run = Run(pictures, tmp_path / "out", "--jobs", "2")
+    while not run.children() and run.process.poll() is None:
+        time.sleep(0.002)
+    time.sleep(seconds)
+    os.killpg(run.process.pid, signal.SIGINT)
+    assert run.end().startswith("lightsr-infer: stopped; ")
+    assert run.process.returncode == 130
+    assert strays(tmp_path) == []
 
 
 @posix
@@ -330,6 +352,42 @@ def test_killed_at_any_moment_nothing_is_partial(study: Path, whole: dict[str, b
     assert results(out) == whole
     assert strays(out) == []
     assert {row["input"] for row in rows(manifest)} == set(whole)
+
+
+@posix
+@workers
+def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    """Killed, it cannot tell them; they remove what they have in hand."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for number in range(2):
+        with (source / f"{number}.png").open("wb") as file:
+            raster.write_png(np.random.default_rng(number).integers(0, 255, (2000, 2000), np.uint8), file)
+    run = Run(source, out, "--jobs", "2")
+    while not strays(out) and run.process.poll() is None:
+        time.sleep(0.01)
+    run.process.kill()
+    run.end()
+    assert list(out.iterdir()) == []
+
+
+@posix
+@workers
+def test_a_lost_worker_is_a_named_failure(pictures: Path, tmp_path: Path) -> None:
+    out, manifest = tmp_path / "out", tmp_path / "m.jsonl"
+    run = Run(pictures, out, "--jobs", "2", "--manifest", manifest)
+    while len(strays(out)) < 2 and run.process.poll() is None:  # both have a file in hand
+        time.sleep(0.002)
+    os.kill(run.children()[0], signal.SIGKILL)
+    err = run.end()
+    assert run.process.returncode == 3
+    assert err.endswith("7 enlarged, 0 already there, 1 failed or refused\n")
+    (lost,) = [row for row in rows(manifest) if row["status"] == "failed"]
+    assert lost["reason"] == "worker"
+    assert f"lightsr-infer: {pictures / str(lost['input'])}: its worker ended early (SIGKILL" in err
+    assert len(list(out.iterdir())) == 7
+    assert enlarge(pictures, out, "--skip-existing") == 0
+    assert len(list(out.iterdir())) == 8
 
 
 @posix

@@ -89,3 +89,15 @@ def test_swept_away_before_it_could_be_locked(tmp_path: Path, monkeypatch: pytes
         file.write(b"x")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"x")]
     assert len(swept) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="/proc of Linux")
+def test_no_file_stays_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for number in range(5):
+        with files.new_file(tmp_path / str(number)) as file:
+            file.write(b"x")
+        with pytest.raises(ValueError, match="x"), files.new_file(tmp_path / "other"):
+            raise ValueError("x")
+        strays.remove([tmp_path])
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
