@@ -42,13 +42,15 @@ class Console:
         self._stream = sys.stderr
         terminal = self._stream is not None and self._stream.isatty()
         self.live = terminal and total > 1 and os.environ.get("TERM", "") != "dumb"
+        self._shared = sys.stdout is not None and sys.stdout.isatty()
         self._started = time.monotonic()
         self._drawn = -DRAW_SECONDS
         self._shown = False
 
     def out(self, text: str) -> None:
         """A line on standard output."""
-        self.clear()
+        if self._shared:
+            self.clear()
         say(text, sys.stdout)
         self.draw()
 
