@@ -142,6 +142,16 @@ def test_a_manifest_tells_what_became_of_each_file(
     assert b"Doe" not in manifest.read_bytes()
 
 
+def test_a_manifest_is_gone_on_with(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also after a run that was killed while it wrote a line."""
+    manifest, arguments = tmp_path / "m.jsonl", ("--glob", "*.png", "--manifest", str(tmp_path / "m.jsonl"))
+    assert enlarge(study, tmp_path / "out", *arguments) == 0
+    manifest.write_bytes(manifest.read_bytes()[:-30])
+    assert enlarge(study, tmp_path / "out", *arguments, "--skip-existing") == 0
+    assert f"{manifest}: its last line was cut off" in capsys.readouterr().err
+    assert [row["status"] for row in rows(manifest)] == ["done"] * 3 + ["skipped"] * 4
+
+
 def test_shards_together_are_the_whole(
     study: Path, whole: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -244,8 +254,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @posix
-@pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(("name", "jobs"), [("SIGINT", 1), ("SIGINT", 2), ("SIGTERM", 2)])
 def test_interrupted_it_says_how_to_go_on(name: str, jobs: int, pictures: Path, tmp_path: Path) -> None:
     out, manifest = tmp_path / "out put", tmp_path / "m.jsonl"
     number = getattr(signal, name)
