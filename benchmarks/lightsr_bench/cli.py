@@ -194,7 +194,7 @@ def _progress(text: str) -> None:
 
 
 def _quality(arguments: argparse.Namespace) -> int:
-    from lightsr.model import available_cpus
+    from lightsr.cpus import available_cpus
 
     from lightsr_bench import methods, pictures, quality_report, scoring
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import psutil
-from lightsr.model import available_cpus
+from lightsr.cpus import available_cpus
 
 from lightsr_bench import limits as limiting
 from lightsr_bench.limits import Limits

@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 from lightsr import processor
 from lightsr.card import check_name
+from lightsr.cpus import available_cpus
 from lightsr.errors import LightsrError
-from lightsr.model import available_cpus
 from lightsr_export import export, profile
 from lightsr_export.errors import IntegerFormError
 from lightsr_export.report import versions

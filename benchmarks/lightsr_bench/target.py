@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 from lightsr import __version__, processor
-from lightsr.model import available_cpus
+from lightsr.cpus import available_cpus
 from lightsr.processor import SYSTEM, Processor, file_text
 
 

@@ -7,20 +7,16 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightsr import __version__
 from lightsr.errors import LightsrError
 from lightsr.options import DicomOptions
-
-if TYPE_CHECKING:
-    from lightsr.pipeline import Outcome
-    from lightsr.upscaler import Upscaler
-
-CONTROL_CHARACTERS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
-"""How names that hold such characters are shown."""
+from lightsr.progress import say
+from lightsr.sharding import Shard
 
 DONE, FAILED, SOME_FAILED = 0, 1, 3
 """Exit statuses; argparse gives 2 for wrong usage."""
@@ -32,7 +28,8 @@ def parser() -> argparse.ArgumentParser:
         prog="lightsr-infer",
         description="Enlarge medical images by super-resolution: DICOM, NIfTI, TIFF, PNG and NPY, each to its "
         "own kind, and JPEG to PNG.",
-        epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed or were refused (each named). "
+        epilog="Example: lightsr-infer study sharper --jobs 4 --skip-existing --manifest sharper.jsonl. "
+        "Exit status: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed or were refused (each named). "
         "Derived images are not for primary diagnosis.",
     )
     p.add_argument("input", metavar="IN", nargs="?", type=Path, help="file or folder")
@@ -40,13 +37,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--scale", type=int, choices=(2, 3, 4, 8), help="enlargement (default 2)")
     p.add_argument("--model", metavar="NAME|FILE.onnx", help="bundled model or model file")
     p.add_argument("--precision", choices=("int8", "fp32"), help="of the model (default int8)")
-    p.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default all; 1 on shared machines)")
+    p.add_argument("--threads", type=positive, metavar="N", help="of each job (default all CPUs; 1 on shared machines)")
     p.add_argument("--tile", type=_tile, metavar="N", help="tile side, low-resolution pixels (default 256)")
-    p.add_argument("--glob", metavar="G", default="*", help="in a folder, only files whose name matches")
     existing = p.add_mutually_exclusive_group()
     existing.add_argument("--skip-existing", action="store_true", help="leave results that are there already")
     existing.add_argument("--force", action="store_true", help="overwrite results that are there already")
     _add_dicom_options(p)
+    _add_options_of_many(p)
     p.add_argument("--json", action="store_true", help="results as JSON lines on standard output")
     other = p.add_argument_group("instead of IN and OUT")
     other.add_argument("--demo", type=Path, metavar="DIR", help="enlarge sample images that come with pydicom")
@@ -97,6 +94,34 @@ def _add_dicom_options(p: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_options_of_many(p: argparse.ArgumentParser) -> None:
+    group = p.add_argument_group("many files")
+    group.add_argument("--glob", metavar="G", default="*", help="in a folder, only files whose name matches")
+    group.add_argument(
+        "--jobs",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="processes that share the CPUs (default 1); each takes the memory of one",
+    )
+    group.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help="part I of N of the files, by a hash of their relative path, as in --shard $SLURM_ARRAY_TASK_ID/16",
+    )
+    group.add_argument(
+        "--manifest", type=Path, metavar="FILE.jsonl", help="append what became of each file, with SHA-256, as it ends"
+    )
+
+
+def _shard(text: str) -> Shard:
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def positive(text: str, least: int = 1) -> int:
     """A whole number of at least `least`, for argparse."""
     if not text.isdecimal() or int(text) < least:
@@ -140,6 +165,8 @@ def main(argv: list[str] | None = None) -> int:
     chosen = {name: value for name, value in options.items() if value is not None}
     if any(modes) and chosen:
         p.error("options of DICOM results go with IN and OUT only")
+    if any(modes) and (arguments.jobs > 1 or arguments.shard or arguments.manifest):
+        p.error("options of many files go with IN and OUT only")
     if arguments.demo is not None and (arguments.model or arguments.scale or arguments.precision):
         p.error("--demo shows the default model in every precision; --model, --scale, --precision do not go with it")
     if not any(modes) and arguments.output is None:
@@ -154,14 +181,16 @@ def main(argv: list[str] | None = None) -> int:
             return _info(arguments)
         if arguments.self_test is not None:
             return _self_test(arguments)
-        return _infer(arguments, _options(**chosen))
+        return _infer(arguments, _options(**chosen), sys.argv[1:] if argv is None else argv)
     except LightsrError as error:
         if arguments.debug:
             raise
-        _say(f"lightsr-infer: {error}", sys.stderr)
+        say(f"lightsr-infer: {error}", sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
-        print("lightsr-infer: stopped; what was finished is complete, nothing else was written", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        _listen_no_more()
+        how_far = str(stop) or "what was finished is complete, nothing else was written"
+        say(f"lightsr-infer: stopped; {how_far}", sys.stderr)
         return 128 + _ended_by.get("signal", signal.SIGINT)
     except BrokenPipeError:
         # Python would complain once more when it empties the closed stream at the end.
@@ -172,7 +201,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.debug:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        _say(f"lightsr-infer: {where}{error.strerror or type(error).__name__}", sys.stderr)
+        say(f"lightsr-infer: {where}{error.strerror or type(error).__name__}", sys.stderr)
         return FAILED
     except Exception as error:
         if arguments.debug:
@@ -208,79 +237,47 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _say(text: str, stream: Any) -> None:
-    """Print a line in which a file's name cannot move the cursor or start a new line."""
-    print(text.translate(CONTROL_CHARACTERS), file=stream, flush=True)
+def _listen_no_more() -> None:
+    """Let nothing interrupt the last line."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-def _upscaler(arguments: argparse.Namespace) -> "Upscaler":
-    from lightsr.upscaler import TILE_PX, load
-
-    return load(
-        arguments.model,
-        scale=arguments.scale,
-        precision=arguments.precision,
-        threads=arguments.threads,
-        tile=arguments.tile or TILE_PX,
-    )
-
-
-def _infer(arguments: argparse.Namespace, options: DicomOptions) -> int:
-    from lightsr import encoding
-    from lightsr.folders import mirrored
-    from lightsr.pipeline import Outcome, enlarge_file
+def _infer(arguments: argparse.Namespace, options: DicomOptions, command: Sequence[str]) -> int:
+    from lightsr import batch, encoding
+    from lightsr.worker import Setup
 
     encoding.check(options.compress)
     output = Path(arguments.output)
     if arguments.output.endswith("/") and arguments.input.is_file():  # a folder, be it there yet or not
         output /= arguments.input.name
-    jobs = list(mirrored(arguments.input, output, arguments.glob))
-    upscaler = _upscaler(arguments)
-    live = sys.stderr.isatty() and len(jobs) > 1
-    outcomes: list[Outcome] = []
-    for number, job in enumerate(jobs, start=1):
-        if live:
-            print(
-                f"\r\x1b[K{number}/{len(jobs)} {job.source.name.translate(CONTROL_CHARACTERS)}",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
-        try:
-            if job.problem:
-                outcome = Outcome(job.source, job.target, "failed", message=job.problem)
-            else:
-                how = {"overwrite": arguments.force, "skip_existing": arguments.skip_existing}
-                outcome = enlarge_file(job.source, job.target, upscaler, **how, options=options)
-        except Exception as error:
-            if arguments.debug:
-                raise
-            message = f"{job.source}: unexpected {type(error).__name__}; --debug shows where"
-            outcome = Outcome(job.source, job.target, "failed", message=message)
-        outcomes.append(outcome)
-        if live:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        _tell(outcome, arguments.json)
-    failed = sum(outcome.status == "failed" for outcome in outcomes)
-    if len(jobs) > 1 and not arguments.json:
-        done = sum(outcome.status == "done" for outcome in outcomes)
-        existed = len(jobs) - done - failed
-        print(f"{done} enlarged, {existed} already there, {failed} failed or refused", file=sys.stderr)
-    if not failed:
+    setup = Setup(
+        model=arguments.model,
+        scale=arguments.scale,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        overwrite=arguments.force,
+        skip_existing=arguments.skip_existing,
+        digests=arguments.json or arguments.manifest is not None,
+        options=options,
+        debug=arguments.debug,
+        **({"tile": arguments.tile} if arguments.tile else {}),
+    )
+    request = batch.Request(
+        arguments.input,
+        output,
+        pattern=arguments.glob,
+        shard=arguments.shard,
+        jobs=arguments.jobs,
+        manifest=arguments.manifest,
+        as_json=arguments.json,
+        command=tuple(command),
+    )
+    counts = batch.run(request, setup)
+    if not counts["failed"] + counts["refused"]:
         return DONE
     return FAILED if arguments.input.is_file() else SOME_FAILED
-
-
-def _tell(outcome: "Outcome", as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(dataclasses.asdict(outcome), default=str), flush=True)
-    if outcome.status == "failed":
-        _say(f"lightsr-infer: {outcome.message}", sys.stderr)
-    elif outcome.status == "done" and not as_json:
-        (h, w), (sh, sw) = outcome.size_in, outcome.size_out
-        frames = f", {outcome.frames} frames" if outcome.frames > 1 else ""
-        size = f"{w}x{h} -> {sw}x{sh}{frames}"
-        _say(f"{outcome.source} -> {outcome.target}  {size}  {outcome.milliseconds:.0f} ms", sys.stdout)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -6,16 +6,35 @@ class LightsrError(Exception):
 
     It says what was found, what is allowed and what to do, and holds no
     attribute value of a patient's.
+
+    Parameters
+    ----------
+    message : str
+    reason : str, optional
+        Word for programs, which stays when the message is worded anew; by default that of the class.
     """
+
+    reason = "error"
+
+    def __init__(self, message: str = "", *, reason: str = "") -> None:
+        super().__init__(message)
+        if reason:
+            self.reason = reason
 
 
 class ImageError(LightsrError):
     """An image that cannot be read, or is refused because its meaning would be lost."""
 
+    reason = "image"
+
 
 class ModelError(LightsrError):
     """A model file that is missing, damaged, unsafe or not a lightsr model."""
 
+    reason = "model"
+
 
 class OutputError(LightsrError):
     """An output that cannot be written, or would overwrite something."""
+
+    reason = "output"

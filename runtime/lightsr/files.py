@@ -2,15 +2,13 @@
 
 import contextlib
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from lightsr import derive, dicom, nifti, npy, raster, tiff
-from lightsr.derive import TEMPORARY_PREFIX
+from lightsr import derive, dicom, nifti, npy, raster, strays, tiff
 from lightsr.errors import ImageError, OutputError
 from lightsr.image import Frames, Image
 from lightsr.options import DEFAULTS, DicomOptions
@@ -181,7 +179,7 @@ def refuse_existing(paths: Iterable[Path]) -> None:
     """Raise `OutputError` if one of `paths` exists, be it as a dangling link."""
     for path in paths:
         if os.path.lexists(path):
-            raise OutputError(f"{path}: exists; --force overwrites it")
+            raise OutputError(f"{path}: exists; --force overwrites it", reason="exists")
 
 
 @contextlib.contextmanager
@@ -189,7 +187,8 @@ def new_file(path: Path, *, overwrite: bool = False, permissions: int = 0o666) -
     """Open a file that appears at `path` whole or not at all.
 
     The bytes go to a temporary file in the same folder, which takes its name only after
-    it has reached the disk.
+    it has reached the disk. It is held while it is written, so that `lightsr.strays` can
+    tell it from one that a killed process left.
 
     Parameters
     ----------
@@ -205,9 +204,8 @@ def new_file(path: Path, *, overwrite: bool = False, permissions: int = 0o666) -
     """
     if not overwrite:
         refuse_existing([path])
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
     try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), permissions)
+        temporary, descriptor, held = strays.create(path.parent, permissions)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
     try:
@@ -221,11 +219,12 @@ def new_file(path: Path, *, overwrite: bool = False, permissions: int = 0o666) -
         else:
             _take_name(temporary, path)
     except FileExistsError as error:
-        raise OutputError(f"{path}: exists; --force overwrites it") from error
+        raise OutputError(f"{path}: exists; --force overwrites it", reason="exists") from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {_reason(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(held)
 
 
 def _reason(error: BaseException | None) -> str:

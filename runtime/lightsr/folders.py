@@ -2,10 +2,13 @@
 
 import fnmatch
 import os
-from collections.abc import Iterator
+import tempfile
+import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightsr.derive import TEMPORARY_PREFIX
 from lightsr.errors import ImageError, OutputError
 
 
@@ -48,7 +51,8 @@ def mirrored(source: Path, target: Path, pattern: str) -> Iterator[Job]:
     ImageError
         `source` is missing, or a folder without such files.
     OutputError
-        A folder would be mirrored into a file, into itself, below or above itself.
+        A folder would be mirrored into a file, into itself, below or above itself, or two
+        files into one.
     """
     if source.is_file():
         yield Job(source, target / source.name if target.is_dir() else target)
@@ -59,12 +63,11 @@ def mirrored(source: Path, target: Path, pattern: str) -> Iterator[Job]:
     if target.exists() and not target.is_dir():
         raise OutputError(f"{target}: a file; a folder of images needs a folder to go to")
     _refuse_overlap(source, target)
-    found = False
-    for job in _inside(source, target, pattern):
-        found = True
-        yield job
-    if not found:
+    jobs = list(_inside(source, target, pattern))
+    if not jobs:
         raise ImageError(f"{source}: no file that matches {pattern}")
+    refuse_collisions((job.target for job in jobs), target)
+    yield from jobs
 
 
 def _refuse_overlap(source: Path, target: Path) -> None:
@@ -82,20 +85,73 @@ def _inside(source: Path, target: Path, pattern: str) -> Iterator[Job]:
     unread: list[OSError] = []
     for root, folders, names in os.walk(source, onerror=unread.append):
         here = Path(root)
+        there = target / here.relative_to(source)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in folders:
             path = here / name
             if path.is_symlink():
                 problem = f"{path}: a link to a folder, which is not followed; name that folder as IN"
-                yield Job(path, target / path.relative_to(source), problem)
+                yield Job(path, there / name, problem)
         for name in sorted(names):
             if not name.startswith(".") and fnmatch.fnmatch(name, pattern):
-                path = here / name
-                yield Job(path, target / path.relative_to(source))
+                yield Job(here / name, there / name)
     for error in unread:
         path = Path(error.filename)
         problem = f"{path}: cannot be searched: {error.strerror}"
         yield Job(path, target / path.relative_to(source), problem)
+
+
+def refuse_collisions(paths: Iterable[Path], target: Path) -> None:
+    """Refuse results that would be one file.
+
+    Files keep their names, so two results meet only where the target's file system does not
+    tell apart what the source's does: capitals (exFAT, NTFS, shares, macOS) or ways to write an
+    accent (macOS). Whether it does is tried out, in the nearest folder that is there, and
+    only if there are such names.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Results.
+    target : Path
+        Folder that all of them go into.
+
+    Raises
+    ------
+    OutputError
+        Names the two.
+    """
+    groups: dict[str, list[Path]] = {}
+    for path in paths:
+        groups.setdefault(_folded(path), []).append(path)
+    meeting = [group for group in groups.values() if len(group) > 1]
+    if meeting and not _tells_names_apart(target):
+        first, second = meeting[0][:2]
+        raise OutputError(
+            f"{second}: would be one file with {first} on the file system of {target}; rename one of the inputs, "
+            "or choose another folder"
+        )
+
+
+def _folded(path: Path) -> str:
+    """One text for all paths that some file system could take for one."""
+    text = os.fspath(path)
+    return (
+        text.lower() if text.isascii() else unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    )
+
+
+def _tells_names_apart(target: Path) -> bool:
+    """Whether a file system keeps "a" and "A", and the two ways to write "é", in files of their own."""
+    folder = target.absolute()
+    while not folder.is_dir():
+        folder = folder.parent
+    try:
+        with tempfile.NamedTemporaryFile(prefix=TEMPORARY_PREFIX, suffix="a\u00e9", dir=folder) as file:
+            written = Path(file.name)
+            return not any((folder / f"{written.name[:-2]}{end}").exists() for end in ("A\u00e9", "ae\u0301"))
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {error.strerror}") from error
 
 
 def make(folder: Path, like: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lightsr import onnxfile
 from lightsr.card import ModelCard, Precision
+from lightsr.cpus import available_cpus
 from lightsr.errors import ModelError
 
 MAX_MODEL_BYTES = 64 * 1024 * 1024
@@ -173,13 +174,6 @@ class Model:
                 f"{self.label}: gave shape {result.shape} for {lr.shape}; its card says x{self.card.scale}"
             )
         return result
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _session(content: bytes, threads: int, label: str) -> Any:

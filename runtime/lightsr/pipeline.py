@@ -1,12 +1,13 @@
 """A picture's whole path: file, `Image`, `Upscaler`, file."""
 
+import hashlib
 import itertools
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,21 @@ BAND_PX = 32
 BICUBIC_REACH_PX = 2
 """Rows on either side that bicubic interpolation looks at."""
 
+Status = Literal["done", "skipped", "refused", "failed"]
+
+REASONS = {
+    "image": "the input cannot be read, or is refused because its meaning would be lost",
+    "exists": "a result is there already",
+    "output": "the result cannot be written",
+    "system": "the system reported an error",
+    "memory": "too little memory",
+    "model": "the model failed",
+    "folder": "a folder that cannot be searched, or a link to one, which is not followed",
+    "worker": "the process that worked on it ended early",
+    "unexpected": "an error that lightsr does not know",
+}
+"""Why a file was refused or failed, in a word that stays when the message is worded anew."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -38,8 +54,9 @@ class Outcome:
     ----------
     source : Path
     target : Path
-    status : str
-        "done", "exists" (left alone on request) or "failed".
+    status : Status
+        "done"; "skipped": a result was there, and left alone on request; "refused": the input
+        is why, and would be again; "failed": something else, which may be gone the next time.
     size_in, size_out : (int, int)
         Rows and columns; zeros where it did not come to that.
     milliseconds : float
@@ -47,20 +64,27 @@ class Outcome:
     peak_mib : float
         Peak resident set of the process so far, MiB.
     message : str
-        Why it failed.
+        Why it was refused or failed.
     frames : int
         Frames of a file that was enlarged.
+    reason : str
+        Word for `message`, one of `REASONS`.
+    source_sha256, target_sha256 : str
+        Of the files that were read and written, where they were asked for.
     """
 
     source: Path
     target: Path
-    status: str
+    status: Status
     size_in: tuple[int, int] = (0, 0)
     size_out: tuple[int, int] = (0, 0)
     milliseconds: float = 0.0
     peak_mib: float = 0.0
     message: str = ""
     frames: int = 0
+    reason: str = ""
+    source_sha256: str = ""
+    target_sha256: str = ""
 
 
 def enlarge(image: Image, upscaler: Upscaler, *, intensity: IntensityMap | None = None) -> NDArray[Any]:
@@ -242,23 +266,41 @@ def enlarge_file(
     overwrite: bool = False,
     skip_existing: bool = False,
     options: DicomOptions = DEFAULTS,
+    digests: bool = False,
 ) -> Outcome:
     """Enlarge one file into another of the same format (of a JPEG, a PNG), which appears whole or not at all.
 
-    `options` are those of DICOM files; other formats have none. Problems with this file come back in
-    the `Outcome`; nothing is then written.
+    `options` are those of DICOM files; other formats have none. With `digests` both files are read
+    once more for their SHA-256. Problems with this file come back in the `Outcome`; nothing is
+    then written.
     """
+    source_sha256 = target_sha256 = ""
     try:
         if skip_existing and target.is_file():
-            return Outcome(source, target, "exists")
-        return _enlarge_file(source, target, upscaler, overwrite, skip_existing, options)
+            return Outcome(source, target, "skipped")
+        if digests and source.is_file():
+            source_sha256 = sha256(source)
+        outcome = _enlarge_file(source, target, upscaler, overwrite, skip_existing, options)
+        if digests and outcome.status == "done":
+            target_sha256 = sha256(outcome.target)
     except LightsrError as error:
-        message = str(error)
+        # What the system said about a file that may be a good one is no refusal.
+        of_system = isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
+        status: Status = "refused" if isinstance(error, ImageError) and not of_system else "failed"
+        outcome = Outcome(source, target, status, message=str(error), reason=error.reason)
     except OSError as error:
         message = f"{error.filename or target}: {error.strerror or type(error).__name__}"
+        outcome = Outcome(source, target, "failed", message=message, reason="system")
     except MemoryError:
         message = f"{source}: too large for this machine's memory"
-    return Outcome(source, target, "failed", message=message)
+        outcome = Outcome(source, target, "failed", message=message, reason="memory")
+    return replace(outcome, source_sha256=source_sha256, target_sha256=target_sha256)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _enlarge_file(
@@ -267,11 +309,11 @@ def _enlarge_file(
     kind = files.detect(source, options)
     target = files.result_path(kind, source, target)
     if skip_existing and target.is_file():
-        return Outcome(source, target, "exists")
+        return Outcome(source, target, "skipped")
     if target.exists() and target.samefile(source):
         raise OutputError(f"{target}: is the input itself; choose another output")
     if os.path.lexists(target) and not overwrite:
-        raise OutputError(f"{target}: exists; --force overwrites it, --skip-existing leaves it")
+        raise OutputError(f"{target}: exists; --force overwrites it, --skip-existing leaves it", reason="exists")
     spent: list[float] = []
     size_out = (0, 0)
 

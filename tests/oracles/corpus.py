@@ -208,12 +208,13 @@ def convert_all(folders: dict[str, Path], out: Path, upscalers: Callable[[int], 
     compressed: list[Conversion] = []
     said: dict[str, tuple[str, ...]] = {}
     for collection, folder in folders.items():
-        outcomes, said[collection] = command_line(folder, out / "x2" / collection)
+        results = out / "x2" / collection
+        outcomes, said[collection] = command_line(folder, results)
         kinds: set[tuple[Any, ...]] = set()
         for outcome in outcomes:
-            source, done = Path(outcome["source"]), outcome["status"] == "done"
-            tried.append(Conversion(collection, source, Path(outcome["target"]), 2, done, outcome["message"]))
-            pixels = outcome["frames"] * math.prod(outcome["size_in"])
+            source, done = folder / outcome["input"], outcome["status"] == "done"
+            tried.append(Conversion(collection, source, results / outcome["output"], 2, done, outcome["message"] or ""))
+            pixels = outcome["frames"] * math.prod(outcome["size_in"] or ())
             if not done:
                 continue
             kind = _kind(tried[-1].target)
@@ -250,7 +251,7 @@ def command_line(folder: Path, out: Path, *chosen: str) -> tuple[list[dict[str, 
         for options in (["--json"], ["--skip-existing"])
     )
     outcomes = [json.loads(line) for line in first.stdout.splitlines()]
-    lines = [" ".join(outcome[name] for name in ("source", "target", "status", "message")) for outcome in outcomes]
+    lines = [" ".join(outcome[name] or "" for name in ("input", "output", "status", "message")) for outcome in outcomes]
     return outcomes, (*lines, *f"{first.stderr}\n{second.stdout}\n{second.stderr}".splitlines())
 
 

@@ -246,7 +246,7 @@ def test_json_lines(scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     done = [row for row in rows if row["status"] == "done"]
     assert len(done) == 4
     assert all(row["milliseconds"] > 0 and row["peak_mib"] > 20 for row in done)
-    assert [row["status"] for row in rows if row["source"].endswith("notes.txt")] == ["failed"]
+    assert [row["status"] for row in rows if row["input"] == "notes.txt"] == ["refused"]
 
 
 @pytest.mark.parametrize(

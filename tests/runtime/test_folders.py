@@ -84,3 +84,29 @@ def test_a_made_folder_is_as_private_as_the_one_it_mirrors(tmp_path: Path) -> No
     assert modes["a/b"] & 0o777 == 0o750
     assert modes["."] & ~stat.S_IMODE((tmp_path / "in").stat().st_mode) == 0
     folders.make(tmp_path / "out" / "a", source)  # is there: left as it is
+
+
+@pytest.mark.parametrize("names", [("a/x.dcm", "a/X.DCM"), ("A/x.dcm", "a/x.dcm"), ("é.dcm", "e\u0301.dcm")])
+def test_two_results_in_one_file_are_refused(
+    names: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where the file system of the results does not tell the names apart, before anything is written."""
+    paths = [Path(name) for name in (*names, "b/x.dcm")]
+    folders.refuse_collisions(paths, tmp_path / "out")  # where the tests run it does
+    monkeypatch.setattr(folders, "_tells_names_apart", lambda target: False)
+    with pytest.raises(OutputError, match=r"would be one file with .* rename one of the inputs"):
+        folders.refuse_collisions(paths, tmp_path / "out")
+    folders.refuse_collisions(paths[1:], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whether_names_are_told_apart_is_tried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert folders._tells_names_apart(tmp_path / "out" / "deep")
+    exists = Path.exists
+
+    def blind(path: Path) -> bool:
+        return exists(path) or path.name.lower() in {other.name.lower() for other in path.parent.iterdir()}
+
+    monkeypatch.setattr(Path, "exists", blind)
+    assert not folders._tells_names_apart(tmp_path / "out" / "deep")
+    assert list(tmp_path.iterdir()) == []

@@ -284,7 +284,7 @@ def test_a_refused_frame_leaves_nothing(cine: np.ndarray, tmp_path: Path, fp32: 
     frames[4, 0, 0] = 4096
     path = save(a_cine(frames, BitsStored=12, HighBit=11), tmp_path / "a.dcm")
     outcome = pipeline.enlarge_file(path, tmp_path / "b.dcm", fp32)
-    assert outcome.status == "failed"
+    assert outcome.status == "refused"
     assert "outside its 12 stored bits" in outcome.message
     assert list(tmp_path.iterdir()) == [path]
 
@@ -384,7 +384,7 @@ def test_a_region_that_cannot_be_is_refused_in_one_line(
 ) -> None:
     path = save(a_cine(cine, SequenceOfUltrasoundRegions=[a_region(40, 4, 20, 23)]), tmp_path / "a.dcm")
     outcome = pipeline.enlarge_file(path, tmp_path / "b.dcm", fp32)
-    assert outcome.status == "failed"
+    assert outcome.status == "refused"
     assert outcome.message.startswith(f"{path}: has an ultrasound region from column 40 to 20")
     assert "\n" not in outcome.message
     assert list(tmp_path.iterdir()) == [path]
@@ -399,7 +399,7 @@ def test_a_region_sequence_that_cannot_be_decoded_is_refused(
     assert content.count(corner) == 1
     path.write_bytes(content.replace(corner, b"\x18\x00\x1c\x60FD\x04\x00"))
     outcome = pipeline.enlarge_file(path, tmp_path / "b.dcm", fp32)
-    assert outcome.status == "failed"
+    assert outcome.status == "refused"
     assert outcome.message.startswith(f"{path}: damaged DICOM (")
     assert list(tmp_path.iterdir()) == [path]
 
