@@ -17,5 +17,9 @@ class ModelError(LightsrError):
     """A model file that is missing, damaged, unsafe or not a lightsr model."""
 
 
+class SelfTestError(ModelError):
+    """A model that does not give on this machine what it gave when it was exported."""
+
+
 class OutputError(LightsrError):
     """An output that cannot be written, or would overwrite something."""
