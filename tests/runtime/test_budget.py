@@ -165,6 +165,15 @@ def test_a_picture_larger_than_memory(limit: str) -> None:
     assert 40 < mib <= parse_size(limit) / MIB
 
 
+@linux
+def test_wide_bands_count() -> None:
+    """A band of x4 with rows as high as the largest tile would alone take 188 MiB here."""
+    [entry] = [m for m in bundled_models() if (m.name, m.scale, m.precision) == ("tiny", 4, "int8")]
+    core_rows, _, mib = peak(entry, parse_size("160M"), 400, 12_000)
+    assert core_rows < 256
+    assert mib <= 160
+
+
 def test_the_same_limit_gives_the_same_tiles_for_a_call_and_for_bands() -> None:
     upscaler = lightsr.load("tiny", threads=1, max_memory="75M")
     picture = np.random.default_rng(0).integers(0, 4000, (90, 150), np.uint16)
