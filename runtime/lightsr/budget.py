@@ -109,24 +109,26 @@ class Budget:
             (rows, across)
             for rows in sides
             for across in sides
-            if self._bytes(rows, across, columns, samples, item_bytes) <= self.total
+            if self.peak_bytes((rows, across), columns, samples=samples, item_bytes=item_bytes) <= self.total
         ]
         if not fitting:
-            least = self._bytes(LEAST_TILE_PX, LEAST_TILE_PX, columns, samples, item_bytes)
+            least = self.peak_bytes((LEAST_TILE_PX, LEAST_TILE_PX), columns, samples=samples, item_bytes=item_bytes)
             raise ValueError(
                 f"max_memory is {_shown(self.total)}; a picture of {columns} columns needs at least {_shown(least)}"
             )
         return min(fitting, key=self._overhead)
 
+    def peak_bytes(self, tile: tuple[int, int], columns: int, *, samples: int, item_bytes: int) -> int:
+        """Bytes of a process that enlarges a picture band by band, parameters as those of `tile`."""
+        rows, across = tile
+        waiting = 2 * rows + 2 * self.halo_px
+        band = 2 * rows * self.scale**2
+        return FLOOR_BYTES + self._tile_bytes(rows, across, samples) + (waiting + band) * columns * samples * item_bytes
+
     def _overhead(self, tile: tuple[int, int]) -> tuple[float, int]:
         """Pixels computed for a pixel of the core, and the smaller tile first where that is equal."""
         (rows, across), around = tile, 2 * self.halo_px
         return (rows + around) * (across + around) / (rows * across), rows
-
-    def _bytes(self, rows: int, across: int, columns: int, samples: int, item_bytes: int) -> int:
-        waiting = 2 * rows + 2 * self.halo_px
-        band = 2 * rows * self.scale**2
-        return FLOOR_BYTES + self._tile_bytes(rows, across, samples) + (waiting + band) * columns * samples * item_bytes
 
     def _tile_bytes(self, rows: int, across: int, samples: int) -> int:
         around = 2 * self.halo_px

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightsr import bands
 from lightsr.errors import ImageError
+from lightsr.image import luminance
 from lightsr.intensity import IntensityMap
 
 MODELS = {
@@ -48,13 +49,13 @@ def test_bands_are_the_whole_picture(image: np.ndarray, model: str, tile: int, s
     whole = upscaler(image, value_range=(-90, 100), tally=whole_tally)
     given_rows = list(upscaler.bands(image, value_range=(-90, 100), tally=tally))
     assert np.array_equal(np.concatenate(given_rows), whole)
-    luminance = bands.luminance(image) if image.ndim == 3 else image
+    grey = luminance(image) if image.ndim == 3 else image
     found = list(
         upscaler.bands(
             in_pieces(image, sizes),
             rows=len(image),
             value_range=(-90, 100),
-            intensity=IntensityMap.of(luminance),
+            intensity=IntensityMap.of(grey),
             tally=other,
         )
     )

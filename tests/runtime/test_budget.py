@@ -94,7 +94,7 @@ def test_tiles_keep_within_the_budget_and_the_largest_side(
         return
     assert 16 <= rows <= 256
     assert 16 <= across <= 256
-    assert budget._bytes(rows, across, columns, samples, item_bytes) <= total * MIB
+    assert budget.peak_bytes((rows, across), columns, samples=samples, item_bytes=item_bytes) <= total * MIB
 
 
 def test_more_memory_gives_larger_tiles() -> None:
@@ -120,19 +120,19 @@ PEAK = """
 import sys
 import numpy as np, lightsr
 from lightsr.memory import peak_mib
-name, scale, precision, limit, rows, columns = sys.argv[1], int(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:])
+name, scale, precision, limit, rows, *shape = sys.argv[1], int(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:])
 upscaler = lightsr.load(name, scale=scale, precision=precision, threads=1, max_memory=limit)
-line = (np.arange(columns) * 7 % 4001).astype(np.uint16)[None]
+line = (np.arange(np.prod(shape)) * 7 % 4001).astype(np.uint16).reshape(1, *shape)
 source = (line + np.uint16(row % 90) for row in range(rows))
-plan = upscaler.plan((rows, columns), np.dtype(np.uint16))
+plan = upscaler.plan((rows, *shape), np.dtype(np.uint16))
 count = sum(map(len, upscaler.bands(source, rows=rows, intensity=lightsr.IntensityMap(0.0, 4095.0))))
 print(plan.core_rows, plan.core_columns, count, peak_mib())
 """
 
 
-def peak(entry: BundledModel, limit: int, rows: int, columns: int) -> tuple[int, int, float]:
+def peak(entry: BundledModel, limit: int, rows: int, *shape: int) -> tuple[int, int, float]:
     """Rows and columns of the tiles, and the peak resident set in MiB, of a process that upscales a picture."""
-    what = [entry.name, entry.scale, entry.precision, limit, rows, columns]
+    what = [entry.name, entry.scale, entry.precision, limit, rows, *shape]
     finished = subprocess.run(
         [sys.executable, "-c", PEAK, *map(str, what)], check=True, capture_output=True, text=True, timeout=590
     )
@@ -149,7 +149,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="the peak of a proces
 def test_every_bundled_model_keeps_within_the_least_memory_for_its_largest_tile(entry: BundledModel) -> None:
     upscaler = lightsr.load(entry.name, scale=entry.scale, precision=entry.precision, threads=1, max_memory="4G")
     assert upscaler.budget is not None
-    limit = upscaler.budget._bytes(256, 256, 512, 1, 2)
+    limit = upscaler.budget.peak_bytes((256, 256), 512, samples=1, item_bytes=2)
     core_rows, core_columns, mib = peak(entry, limit, 512, 512)
     assert (core_rows, core_columns) == (256, 256)
     assert mib * MIB <= limit
@@ -166,12 +166,31 @@ def test_a_picture_larger_than_memory(limit: str) -> None:
 
 
 @linux
-def test_wide_bands_count() -> None:
+@pytest.mark.parametrize("shape", [(12_000,), (4_000, 3)], ids=["grey", "colour"])
+def test_wide_bands_count(shape: tuple[int, ...]) -> None:
     """A band of x4 with rows as high as the largest tile would alone take 188 MiB here."""
     [entry] = [m for m in bundled_models() if (m.name, m.scale, m.precision) == ("tiny", 4, "int8")]
-    core_rows, _, mib = peak(entry, parse_size("160M"), 400, 12_000)
+    core_rows, _, mib = peak(entry, parse_size("160M"), 400, *shape)
     assert core_rows < 256
     assert mib <= 160
+
+
+CALL = """
+import sys
+import numpy as np, lightsr
+from lightsr.memory import peak_mib
+upscaler = lightsr.load("tiny", threads=1, max_memory="100M")
+picture = np.arange(9_000_000, dtype=np.float32).reshape(3000, 3000)
+result = upscaler(picture, padding=picture == 0)
+print((picture.nbytes * 1.25 + result.nbytes) / 2**20, peak_mib())
+"""
+
+
+@linux
+def test_a_call_takes_no_more_than_its_limit_beside_the_arrays_of_the_caller() -> None:
+    finished = subprocess.run([sys.executable, "-c", CALL], check=True, capture_output=True, text=True)
+    arrays, mib = map(float, finished.stdout.split())
+    assert mib <= 100 + arrays
 
 
 def test_the_same_limit_gives_the_same_tiles_for_a_call_and_for_bands() -> None:

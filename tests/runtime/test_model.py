@@ -9,6 +9,7 @@ from pathlib import Path
 import lightsr
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from lightsr import model
 from lightsr.errors import ModelError
@@ -60,6 +61,22 @@ def test_a_changed_bundled_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     wrong = model.BundledModel(entry.name, entry.scale, entry.precision, "0" * 64)
     with pytest.raises(ModelError, match="damaged since it was installed"):
         model.read(wrong)
+
+
+def test_the_bytes_that_were_checked_are_those_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[object] = []
+    session = onnxruntime.InferenceSession
+
+    def spied(content: object, *rest: object, **options: object) -> object:
+        loaded.append(content)
+        return session(content, *rest, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", spied)
+    entry = model.bundled_models()[0]
+    Model.open(entry, threads=1)
+    [content] = loaded
+    assert isinstance(content, bytes), "a path would be read again"
+    assert hashlib.sha256(content).hexdigest() == entry.sha256
 
 
 @pytest.mark.parametrize(
