@@ -242,15 +242,7 @@ class Upscaler:
         True
         """
         if hasattr(rows_in, "shape") and hasattr(rows_in, "dtype"):
-            shape, dtype = tuple(rows_in.shape), np.dtype(rows_in.dtype)
-            arrays.check_kind(shape, dtype)
-            if rows not in (None, shape[0]):
-                raise ImageError(f"{shape[0]} rows; {rows} were announced")
-            arrays.check_not_empty(shape)
-            rows, source, step = shape[0], rows_in, self.plan(shape, dtype).core_rows
-            if intensity is None and self.card.intensity == "unit":
-                intensity = self._mapping(None, _slices(source, step))
-            rows_in = _slices(source, step)
+            rows, rows_in, intensity = self._sliced(rows_in, rows, intensity)
         if rows is not None and rows < 1:
             raise ImageError(f"{rows} rows; at least one is needed")
         if intensity is None and self.card.intensity == "unit":
@@ -268,6 +260,19 @@ class Upscaler:
         plan = self.plan((count, kind.columns, *kind.samples), kind.dtype)
         work = Work(self.model, plan, intensity or IntensityMap(0.0, 1.0), low, high)
         return enlarged(work, itertools.chain([first], chunks), kind, tally)
+
+    def _sliced(
+        self, source: Any, rows: int | None, intensity: IntensityMap | None
+    ) -> tuple[int, Iterator[NDArray[Any]], IntensityMap]:
+        """Number of rows, slices and map of something that can be sliced, and so be read twice."""
+        shape, dtype = tuple(source.shape), np.dtype(source.dtype)
+        arrays.check_kind(shape, dtype)
+        arrays.check_not_empty(shape)
+        if rows not in (None, shape[0]):
+            raise ImageError(f"{shape[0]} rows; {rows} were announced")
+        step = self.plan(shape, dtype).core_rows
+        mapping = intensity or self._mapping(None, _finite(_slices(source, step), step))
+        return shape[0], _slices(source, step), mapping
 
     def plan(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> TilePlan:
         """Tiles of a picture.
@@ -310,6 +315,13 @@ def _parts(image: NDArray[Any], filling: tuple[NDArray[np.bool_], Any] | None) -
 
 def _slices(source: Any, step: int) -> Iterator[NDArray[Any]]:
     return (_as_rows(source[top : top + step]) for top in range(0, source.shape[0], step))
+
+
+def _finite(slices: Iterable[NDArray[Any]], step: int) -> Iterator[NDArray[Any]]:
+    """The slices, each checked before its range counts."""
+    for top, part in zip(itertools.count(0, step), slices, strict=False):
+        arrays.refuse_not_finite([(top, part)])
+        yield part
 
 
 def _as_rows(chunk: Any) -> NDArray[Any]:

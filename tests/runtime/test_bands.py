@@ -177,7 +177,7 @@ def test_the_row_of_what_is_not_finite_is_that_of_the_picture(model: str) -> Non
     rows = upscaler.bands(in_pieces(image, [7]), rows=120, intensity=IntensityMap(0.0, 1.0))
     with pytest.raises(ImageError, match="NaN at row 71, column 5"):
         list(rows)
-    with pytest.raises(ImageError, match="NaN"):
+    with pytest.raises(ImageError, match="NaN at row 71, column 5"):
         list(upscaler.bands(image))
 
 
