@@ -8,6 +8,8 @@ import numpy as np
 import pydicom
 import pytest
 
+os.environ["LIGHTSR_CACHE"] = ""  # every process of a test runs its self-tests, and leaves nothing at home
+
 SAMPLES = Path(pydicom.__file__).parent / "data" / "test_files"
 
 

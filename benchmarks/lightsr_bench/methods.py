@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from lightsr.errors import LightsrError
+from lightsr.errors import LightsrError, ModelError
 from lightsr.model import bundled_models
 from lightsr.resample import Interpolation, interpolate
 from lightsr.upscaler import Upscaler
@@ -204,6 +204,8 @@ def _lightsr_method(upscaler: Upscaler) -> Method:
         try:
             with np.errstate(invalid="raise"):  # NaN has no integer
                 return upscaler(low)
+        except ModelError as error:
+            raise NetworkError(str(error)) from error
         except FloatingPointError as error:
             raise NetworkError(NOT_FINITE) from error
 

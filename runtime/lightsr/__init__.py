@@ -10,12 +10,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lightsr.bands import Tally as Tally
     from lightsr.card import ModelCard as ModelCard
     from lightsr.errors import ImageError as ImageError
     from lightsr.errors import LightsrError as LightsrError
     from lightsr.errors import ModelError as ModelError
     from lightsr.errors import OutputError as OutputError
-    from lightsr.upscaler import IntensityMap as IntensityMap
+    from lightsr.errors import SelfTestError as SelfTestError
+    from lightsr.intensity import IntensityMap as IntensityMap
     from lightsr.upscaler import Upscaler as Upscaler
     from lightsr.upscaler import load as load
 
@@ -27,11 +29,13 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _HOMES = {
     "ImageError": "errors",
-    "IntensityMap": "upscaler",
+    "IntensityMap": "intensity",
     "LightsrError": "errors",
     "ModelCard": "card",
     "ModelError": "errors",
     "OutputError": "errors",
+    "SelfTestError": "errors",
+    "Tally": "bands",
     "Upscaler": "upscaler",
     "load": "upscaler",
 }
@@ -39,10 +43,17 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name on its first use: `import lightsr` alone costs no numpy and no onnxruntime."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'lightsr' has no attribute '{name}'")
-    import importlib
+if not TYPE_CHECKING:  # which would take every name for one that exists
 
-    return getattr(importlib.import_module(f"lightsr.{_HOMES[name]}"), name)
+    def __getattr__(name: str) -> Any:
+        """Import a public name on its first use: `import lightsr` alone costs no numpy and no onnxruntime."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'lightsr' has no attribute '{name}'")
+        import importlib
+
+        return getattr(importlib.import_module(f"lightsr.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Public names, be they imported yet or not."""
+    return sorted({*globals(), *__all__})

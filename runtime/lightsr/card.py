@@ -29,6 +29,9 @@ GOLDEN_STRIDE = 7
 GOLDEN_STEP = 1 / 64
 """Rounding step under which the golden output of int8 is digested, in units of the input range."""
 
+MAX_TOLERANCE = 0.1
+"""Largest tolerance of a golden output, in units of the input range; with more it would show nothing."""
+
 Precision = Literal["fp32", "int8"]
 
 Intensity = Literal["any", "unit"]
@@ -261,3 +264,7 @@ class ModelCard:
             raise ModelError(f"its card says halo {self.halo_px}, no multiple of alignment {self.alignment_px}")
         if not (self.golden.digest or self.golden.values):
             raise ModelError("its card has no golden self-test")
+        if not (self.golden.digest or 0 <= self.golden.tolerance <= MAX_TOLERANCE):
+            raise ModelError(
+                f"its card allows its self-test to be wrong by {self.golden.tolerance:g}; {MAX_TOLERANCE} is allowed"
+            )

@@ -2,8 +2,10 @@
 
 import argparse
 import dataclasses
+import hashlib
 import io
 import json
+import logging
 import os
 import signal
 import sys
@@ -12,7 +14,6 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from lightsr import __version__
 from lightsr.errors import LightsrError
 from lightsr.options import DicomOptions
 from lightsr.progress import say
@@ -49,10 +50,35 @@ def parser() -> argparse.ArgumentParser:
     other.add_argument("--demo", type=Path, metavar="DIR", help="enlarge sample images that come with pydicom")
     other.add_argument("--list-models", action="store_true", help="bundled models")
     other.add_argument("--info", metavar="MODEL", help="card of a model")
-    other.add_argument("--self-test", nargs="?", const="", metavar="MODEL", help="check one model, or all bundled")
+    other.add_argument(
+        "--self-test", nargs="?", const="", metavar="MODEL", help="check one model, or all bundled, on this machine"
+    )
     p.add_argument("--debug", action="store_true", help="show tracebacks, without what libraries quote")
-    p.add_argument("--version", action="version", version=f"lightsr-infer {__version__}")
+    p.add_argument("--version", action=_Version, help="versions of lightsr and what it runs on, and the CPU")
     return p
+
+
+class _Version(argparse.Action):
+    """Prints what `lightsr.machine` tells, which is looked up only when it is asked for."""
+
+    def __init__(self, option_strings: list[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from lightsr import machine
+
+        print("\n".join(machine.lines()))
+        parser.exit()
+
+
+class _Log(logging.Handler):
+    """Shows what the library logs, in one line as everything else."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"lightsr-infer: {record.getMessage()}", sys.stderr)
+
+
+_log = _Log(logging.WARNING)
 
 
 def _add_dicom_options(p: argparse.ArgumentParser) -> None:
@@ -212,8 +238,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _prepare_process() -> None:
-    """End as on Ctrl-C when asked to end, print any file's name on any terminal, and no foreign text in tracebacks."""
+    """End as on Ctrl-C when asked to, show warnings, print any file's name on any terminal, no foreign tracebacks."""
     sys.excepthook = _show
+    logging.getLogger("lightsr").addHandler(_log)  # once, however often it is added
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP on purpose
@@ -312,12 +339,14 @@ def _list_models(arguments: argparse.Namespace) -> int:
 def _info(arguments: argparse.Namespace) -> int:
     from lightsr import onnxfile
     from lightsr.card import ModelCard
-    from lightsr.model import find, read
+    from lightsr.model import find, label_of, read
 
-    content = read(find(arguments.info, scale=arguments.scale, precision=arguments.precision))
+    found = find(arguments.info, scale=arguments.scale, precision=arguments.precision)
+    content = read(found)
     summary = onnxfile.inspect(content)
     card: dict[str, Any] = dataclasses.asdict(ModelCard.from_metadata(summary.metadata))
     del card["golden"]
+    card = {"file": label_of(found), "sha256": hashlib.sha256(content).hexdigest()} | card
     card |= {"bytes": len(content), "opset": summary.opset, "operators": summary.operators}
     if arguments.json:
         print(json.dumps(card))
@@ -328,12 +357,14 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _self_test(arguments: argparse.Namespace) -> int:
+    from lightsr import machine
     from lightsr.model import Model, bundled_models, find
 
     if arguments.self_test:
         chosen = [find(arguments.self_test, scale=arguments.scale, precision=arguments.precision)]
     else:
         chosen = list(bundled_models())
+    print("\n".join(machine.lines()))
     failed = 0
     for entry in chosen:
         try:

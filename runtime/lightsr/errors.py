@@ -34,6 +34,10 @@ class ModelError(LightsrError):
     reason = "model"
 
 
+class SelfTestError(ModelError):
+    """A model that does not give on this machine what it gave when it was exported."""
+
+
 class OutputError(LightsrError):
     """An output that cannot be written, or would overwrite something."""
 

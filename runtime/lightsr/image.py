@@ -20,6 +20,26 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luminance (ITU-R BT.601, as JPEG and DICOM YBR_FULL use them)."""
 
 
+def luminance(colour: NDArray[Any]) -> NDArray[np.float32]:
+    """Luminance of RGB pixels, exactly the grey level where red, green and blue are equal.
+
+    Parameters
+    ----------
+    colour : ndarray, shape (..., 3)
+
+    Returns
+    -------
+    ndarray, shape (...), float32
+        In the unit of `colour`.
+
+    >>> luminance(np.array([[7, 7, 7], [255, 0, 0]], np.uint8)).tolist()[0]
+    7.0
+    """
+    red, green, blue = (colour[..., channel].astype(np.float32) for channel in range(3))
+    grey: NDArray[np.float32] = green + np.float32(LUMA[0]) * (red - green) + np.float32(LUMA[2]) * (blue - green)
+    return grey
+
+
 @dataclass(frozen=True)
 class Image:
     """Stored values of one frame and what they mean.

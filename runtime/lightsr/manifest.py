@@ -67,6 +67,7 @@ def record(outcome: Outcome, source: Path, target: Path, model: ModelIdentity) -
         "size_in": list(outcome.size_in) if outcome.frames else None,
         "size_out": list(outcome.size_out) if outcome.frames else None,
         "frames": outcome.frames,
+        "clipped": outcome.clipped,
         "milliseconds": round(outcome.milliseconds, 3),
         "peak_mib": round(outcome.peak_mib, 1),
     }

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import dataclass
 from importlib import resources
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsr import onnxfile
+from lightsr import onnxfile, selftest
 from lightsr.card import ModelCard, Precision
 from lightsr.cpus import available_cpus
-from lightsr.errors import ModelError
+from lightsr.errors import ModelError, SelfTestError
+
+logger = logging.getLogger(__name__)
 
 MAX_MODEL_BYTES = 64 * 1024 * 1024
 """Larger files are no models of this kind and are not read."""
@@ -25,6 +28,10 @@ DEFAULT_PRECISION: Precision = "int8"
 
 PREFERRED_NAMES = ("base", "tiny")
 """Bundled model that is taken where none is named: the first that exists at the scale."""
+
+
+INT8_ENDING, FP32_ENDING = "-int8.onnx", "-fp32.onnx"
+"""How the names of lightsr-export's files end."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ def read(model: BundledModel | Path) -> bytes:
 
 
 class Model:
-    """A verified model in an onnxruntime session.
+    """A verified model in an onnxruntime session; threads may share it.
 
     Parameters
     ----------
@@ -123,14 +130,19 @@ class Model:
         How messages call it.
     threads : int, optional
         CPU threads; all that the process may use by default.
+    remember : bool
+        Leave the golden self-test out where it is remembered as passed (`lightsr.selftest`),
+        and remember when it passes now. By default it runs.
 
     Raises
     ------
+    SelfTestError
+        It does not give here what it gave at export.
     ModelError
-        Unsafe, damaged, without a card, or failing its golden self-test here.
+        Unsafe, damaged or without a card.
     """
 
-    def __init__(self, content: bytes, label: str, *, threads: int | None = None) -> None:
+    def __init__(self, content: bytes, label: str, *, threads: int | None = None, remember: bool = False) -> None:
         try:
             self.summary = onnxfile.inspect(content)
             self.card = ModelCard.from_metadata(self.summary.metadata)
@@ -140,17 +152,34 @@ class Model:
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.threads = threads or available_cpus()
         self._session = _session(content, self.threads, label)
+        self._test(remember)
+
+    def _test(self, remember: bool) -> None:
+        trial = selftest.Trial.of(self.sha256) if remember else None
+        if trial is not None and selftest.passed(trial):
+            return
         if not self.passes_self_test():
-            raise ModelError(
-                f"{label}: fails its self-test on this machine, so its pictures cannot be trusted; "
-                "try --precision fp32 or another version of onnxruntime, and report it"
+            remedy = "the fp32 model or another" if self.card.precision == "int8" else "another"
+            raise SelfTestError(
+                f"{self.label}: fails its self-test on this machine, so its pictures cannot be trusted; "
+                f"try {remedy} version of onnxruntime, and report it"
             )
+        if trial is not None:
+            selftest.remember(trial)
 
     @classmethod
-    def open(cls, model: BundledModel | Path, *, threads: int | None = None) -> "Model":
+    def open(cls, model: BundledModel | Path, *, threads: int | None = None, remember: bool = False) -> "Model":
         """Read and load a model; its bytes are read once, and those that were checked are run."""
-        label = model.file_name if isinstance(model, BundledModel) else str(model)
-        return cls(read(model), label, threads=threads)
+        return cls(read(model), label_of(model), threads=threads, remember=remember)
+
+    @property
+    def name(self) -> str:
+        """What it is, for reports.
+
+        >>> Model.open(find("tiny"), threads=1).name
+        'tiny x2 int8'
+        """
+        return f"{self.card.name} x{self.card.scale} {self.card.precision}"
 
     def passes_self_test(self) -> bool:
         """Whether the golden input gives what it gave at export."""
@@ -174,6 +203,54 @@ class Model:
                 f"{self.label}: gave shape {result.shape} for {lr.shape}; its card says x{self.card.scale}"
             )
         return result
+
+
+def label_of(model: BundledModel | Path) -> str:
+    """How messages call a model."""
+    return model.file_name if isinstance(model, BundledModel) else str(model)
+
+
+def open_trusted(model: BundledModel | Path, *, threads: int | None = None) -> Model:
+    """Load a model, or its fp32 form where the int8 one fails its self-test on this machine.
+
+    The fp32 form of a bundled model is the bundled one of that name and scale, that of
+    ``NAME-int8.onnx`` is ``NAME-fp32.onnx`` beside it, if its card names the same checkpoint. The
+    change is logged in one line. Passed self-tests are remembered.
+
+    Raises
+    ------
+    SelfTestError
+        No form passes.
+    ModelError
+        See `Model`.
+    """
+    content = read(model)
+    try:
+        return Model(content, label_of(model), threads=threads, remember=True)
+    except SelfTestError as error:
+        substitute = _fp32_form(model)
+        if substitute is None:
+            raise
+        opened = Model.open(substitute, threads=threads, remember=True)
+        card = ModelCard.from_metadata(onnxfile.inspect(content).metadata)
+        if _origin(opened.card) != _origin(card) or opened.card.precision != "fp32":
+            raise SelfTestError(f"{error}; {label_of(substitute)} is another network") from error
+        logger.warning(
+            "%s fails its self-test on this machine; %s is used instead", label_of(model), label_of(substitute)
+        )
+        return opened
+
+
+def _fp32_form(model: BundledModel | Path) -> BundledModel | Path | None:
+    if isinstance(model, BundledModel):
+        wanted = (model.name, model.scale, "fp32") if model.precision == "int8" else None
+        return next((m for m in bundled_models() if (m.name, m.scale, m.precision) == wanted), None)
+    beside = model.with_name(f"{model.name.removesuffix(INT8_ENDING)}{FP32_ENDING}")
+    return beside if model.name.endswith(INT8_ENDING) and beside.is_file() else None
+
+
+def _origin(card: ModelCard) -> tuple[str, int, str]:
+    return card.name, card.scale, card.checkpoint_sha256
 
 
 def _session(content: bytes, threads: int, label: str) -> Any:

@@ -18,10 +18,13 @@ STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 """Operator domains that a lightsr model may use: the standard's own, nothing else."""
 
 MAX_SUBGRAPH_DEPTH = 4
+"""Levels of nested graphs that are followed."""
 
 MAX_TENSOR_VALUES = 2**40
 """Far more than a file of any size that is read could hold."""
-"""Levels of nested graphs that are followed."""
+
+KERNEL_AXES = 4
+"""Axes of a convolution's weights: channels out, channels in, rows, columns."""
 
 # Field numbers of onnx.proto3.
 _MODEL_GRAPH, _MODEL_OPSET, _MODEL_METADATA, _MODEL_FUNCTIONS = 7, 8, 14, 25
@@ -48,12 +51,15 @@ class OnnxSummary:
         How often each operator occurs.
     stored_values : int
         Numbers in the initialisers.
+    channels : int
+        Maps that all convolutions together compute.
     """
 
     opset: int
     metadata: dict[str, str]
     operators: dict[str, int]
     stored_values: int
+    channels: int
 
 
 def inspect(content: bytes) -> OnnxSummary:
@@ -81,7 +87,7 @@ def inspect(content: bytes) -> OnnxSummary:
         raise ModelError("not an ONNX file, or a damaged one") from error
     if not scan.operators:
         raise ModelError("not an ONNX file, or one without a network")
-    return OnnxSummary(scan.opset, scan.metadata, scan.operators, scan.stored_values)
+    return OnnxSummary(scan.opset, scan.metadata, scan.operators, scan.stored_values, scan.channels)
 
 
 class _Scan:
@@ -90,6 +96,7 @@ class _Scan:
         self.metadata: dict[str, str] = {}
         self.operators: dict[str, int] = {}
         self.stored_values = 0
+        self.channels = 0
 
     def model(self, message: memoryview) -> None:
         for number, value in _fields(message):
@@ -142,16 +149,20 @@ class _Scan:
 
     def tensor(self, message: memoryview) -> None:
         count = 1
+        shape: list[int] = []
         for number, value in _fields(message):
             if number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value != 0):
                 raise ModelError("keeps weights in other files (external data); one file is allowed")
             if number == _TENSOR_DIMS:
                 sizes = [value] if isinstance(value, int) else list(_varints(value))
+                shape += sizes
                 for size in sizes:
                     count *= size
                     if count > MAX_TENSOR_VALUES:
                         raise ModelError("holds a tensor of impossible size")
         self.stored_values += count
+        if len(shape) == KERNEL_AXES:
+            self.channels += shape[0]
 
 
 def _check_domain(domain: str) -> None:

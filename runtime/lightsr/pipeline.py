@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 import lightsr
 from lightsr import derive, files, folders, regions
+from lightsr.bands import BICUBIC_REACH_PX, Tally
 from lightsr.errors import ImageError, LightsrError, OutputError
-from lightsr.image import LUMA, Frames, Image
+from lightsr.image import Frames, Image, luminance
 from lightsr.memory import peak_mib
 from lightsr.options import DEFAULTS, DicomOptions
 from lightsr.resample import interpolate
@@ -26,9 +27,6 @@ MAX_OUTPUT_SIDE_PX = 65_535
 
 BAND_PX = 32
 """Rows that are interpolated at once outside an image's regions; it changes memory, not a bit of the result."""
-
-BICUBIC_REACH_PX = 2
-"""Rows on either side that bicubic interpolation looks at."""
 
 Status = Literal["done", "skipped", "refused", "failed"]
 
@@ -71,6 +69,9 @@ class Outcome:
         Word for `message`, one of `REASONS`.
     source_sha256, target_sha256 : str
         Of the files that were read and written, where they were asked for.
+    clipped : int
+        Pixels, of all frames, whose value lay beyond what the type or the source allows, and was set
+        to the nearest that it does; before padding and what lies outside regions are put back.
     """
 
     source: Path
@@ -85,9 +86,12 @@ class Outcome:
     reason: str = ""
     source_sha256: str = ""
     target_sha256: str = ""
+    clipped: int = 0
 
 
-def enlarge(image: Image, upscaler: Upscaler, *, intensity: IntensityMap | None = None) -> NDArray[Any]:
+def enlarge(
+    image: Image, upscaler: Upscaler, *, intensity: IntensityMap | None = None, tally: Tally | None = None
+) -> NDArray[Any]:
     """Enlarge an image's stored values.
 
     Grey goes through the network as it is stored, MONOCHROME1 inverted, as the network
@@ -104,6 +108,8 @@ def enlarge(image: Image, upscaler: Upscaler, *, intensity: IntensityMap | None 
     intensity : IntensityMap, optional
         Of the stored values, of colour the luminance; by default the image's own. See
         `lightsr.upscaler.Upscaler`.
+    tally : Tally, optional
+        Counts the pixels that were clipped.
 
     Returns
     -------
@@ -120,18 +126,22 @@ def enlarge(image: Image, upscaler: Upscaler, *, intensity: IntensityMap | None 
         raise ImageError(
             f"{image.source}: {image.size[0]}x{image.size[1]} would become larger than {MAX_OUTPUT_SIDE_PX} a side"
         )
-    if image.photometric == "RGB":
-        return _enlarge_colour(image, upscaler, intensity)
     low, high = image.value_range
+    if image.photometric == "RGB":
+        coloured = upscaler(image.pixels, value_range=(low, high), intensity=intensity, tally=tally)
+        _interpolate_outside(coloured, image.pixels, image, scale)
+        return coloured
     pixels = image.filled()
     if image.photometric == "MONOCHROME1":
         mirrored = np.float32(low + high) - pixels.astype(np.float32)
         if intensity is not None:
             intensity = IntensityMap(low + high - intensity.offset - intensity.span, intensity.span)
-        result = np.float32(low + high) - upscaler(mirrored, value_range=(low, high), intensity=intensity)
-        enlarged: NDArray[Any] = np.rint(result).astype(pixels.dtype)
+        result = np.rint(np.float32(low + high) - upscaler(mirrored, intensity=intensity))
+        if tally is not None:
+            tally.clipped += int(np.count_nonzero((result < low) | (result > high)))
+        enlarged: NDArray[Any] = np.clip(result, low, high).astype(pixels.dtype)
     else:
-        enlarged = upscaler(pixels, value_range=(low, high), intensity=intensity)
+        enlarged = upscaler(pixels, value_range=(low, high), intensity=intensity, tally=tally)
     _interpolate_outside(enlarged, pixels, image, scale)
     if image.padding_range is not None:
         _restore_padding(enlarged, image, image.padding_range, scale)
@@ -164,26 +174,9 @@ def _restore_padding(enlarged: NDArray[Any], image: Image, reserved: tuple[int, 
     enlarged[wrong] = nearest[wrong]
 
 
-def _enlarge_colour(image: Image, upscaler: Upscaler, intensity: IntensityMap | None) -> NDArray[Any]:
-    scale = upscaler.scale
-    colour = image.pixels.astype(np.float32)
-    luminance = _luminance(image)
-    sharp = upscaler(luminance, intensity=intensity)
-    low, high = image.value_range
-    result = np.empty((*sharp.shape, 3), dtype=image.pixels.dtype)
-    for channel in range(3):
-        # A grey pixel has no difference, so that it stays grey to the last bit.
-        difference = interpolate(colour[..., channel] - luminance, scale)
-        result[..., channel] = np.clip(np.rint(sharp + difference), low, high)
-    _interpolate_outside(result, image.pixels, image, scale)
-    return result
-
-
-def _luminance(image: Image) -> NDArray[np.float32]:
-    return image.pixels.astype(np.float32) @ np.asarray(LUMA, dtype=np.float32)
-
-
-def enlarged_frames(frames: Frames, upscaler: Upscaler) -> Iterator[tuple[NDArray[Any], float]]:
+def enlarged_frames(
+    frames: Frames, upscaler: Upscaler, *, tally: Tally | None = None
+) -> Iterator[tuple[NDArray[Any], float]]:
     """Enlarge every frame of a file on one intensity scale and within one range: a still scene does not flicker.
 
     Of several frames both are worked out first, over all of them; so these are read, and
@@ -194,6 +187,8 @@ def enlarged_frames(frames: Frames, upscaler: Upscaler) -> Iterator[tuple[NDArra
     ----------
     frames : Frames
     upscaler : Upscaler
+    tally : Tally, optional
+        Counts the pixels that were clipped.
 
     Yields
     ------
@@ -216,7 +211,7 @@ def enlarged_frames(frames: Frames, upscaler: Upscaler) -> Iterator[tuple[NDArra
         if image.blank and frames.count > 1:  # before a contrast agent arrives, say: it stays what it is
             pixels = image.pixels.repeat(upscaler.scale, 0).repeat(upscaler.scale, 1)
         else:
-            pixels = enlarge(image, upscaler, intensity=intensity)
+            pixels = enlarge(image, upscaler, intensity=intensity, tally=tally)
         yield pixels, 1000 * (time.perf_counter() - started)
 
 
@@ -244,7 +239,7 @@ def common_scale(frames: Frames, upscaler: Upscaler) -> tuple[tuple[float, float
     def looked_at() -> Iterator[NDArray[Any]]:
         for image in real:
             ranges.append(image.value_range)
-            yield _luminance(image) if image.photometric == "RGB" else image.filled()
+            yield luminance(image.pixels) if image.photometric == "RGB" else image.filled()
 
     if upscaler.card.intensity == "any":
         intensity = IntensityMap(0.0, 1.0)
@@ -316,10 +311,11 @@ def _enlarge_file(
         raise OutputError(f"{target}: exists; --force overwrites it, --skip-existing leaves it", reason="exists")
     spent: list[float] = []
     size_out = (0, 0)
+    tally = Tally()
 
     def timed(frames: Frames) -> Iterator[NDArray[Any]]:
         nonlocal size_out
-        for pixels, milliseconds in enlarged_frames(frames, upscaler):
+        for pixels, milliseconds in enlarged_frames(frames, upscaler, tally=tally):
             spent.append(milliseconds)
             size_out = (pixels.shape[0], pixels.shape[1])
             yield pixels
@@ -332,4 +328,14 @@ def _enlarge_file(
         permissions = source.stat().st_mode & 0o666 | 0o200
         with files.new_file(target, overwrite=overwrite, permissions=permissions) as file:
             kind.write(frames, timed(frames), scale=upscaler.scale, producer=producer, options=options, file=file)
-        return Outcome(source, target, "done", frames.size, size_out, sum(spent), peak_mib(), frames=frames.count)
+        return Outcome(
+            source,
+            target,
+            "done",
+            frames.size,
+            size_out,
+            sum(spent),
+            peak_mib(),
+            frames=frames.count,
+            clipped=tally.clipped,
+        )

@@ -1,5 +1,6 @@
 """The processor of this machine: what it is called, and whether it multiplies 8-bit integers fast."""
 
+import hashlib
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,17 @@ INT8_FEATURES = frozenset({"AVX-VNNI", "AVX512-VNNI", "AMX-INT8", "dotprod", "i8
 
 TELLING_FEATURES = ("AVX512-VNNI", "AVX-VNNI", "AVX2", "dotprod", "NEON")
 """Those that a label names, the most telling first."""
+
+IDENTIFYING = frozenset(
+    {
+        *("vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "flags"),
+        *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features"),
+    }
+)
+"""Entries of /proc/cpuinfo that tell one kind of core from another, and no machine from its twin."""
+
+MAX_CPUINFO = 64 * 1024
+"""Characters of /proc/cpuinfo that are read for a fingerprint: some forty cores, since each costs the kernel time."""
 
 ARM_CORES = {
     "0xd03": "Cortex-A53",
@@ -112,6 +124,33 @@ def describe(*, system: Path = SYSTEM) -> Processor:
         architecture=platform.machine(),
         features=tuple(name for flag, name in FEATURES.items() if flag in flags),
     )
+
+
+def fingerprint(*, system: Path = SYSTEM) -> str:
+    """Digest of what the machine's kinds of cores are and can do.
+
+    Two machines of one kind have the same: serial numbers, clocks and counts are no part of it.
+
+    Parameters
+    ----------
+    system : Path
+        Root below which /proc is found.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits; "" where the system does not tell its cores' features.
+    """
+    try:
+        with (system / "proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
+            text = file.read(MAX_CPUINFO)
+    except OSError:
+        return ""
+    entries = {(name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in text.splitlines())}
+    telling = sorted(entry for entry in entries if entry[0] in IDENTIFYING)
+    if not any(name in ("flags", "Features") for name, _ in telling):
+        return ""
+    return hashlib.sha256(repr((platform.machine(), telling)).encode()).hexdigest()[:16]
 
 
 def file_text(path: Path) -> str:

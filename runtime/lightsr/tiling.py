@@ -52,7 +52,9 @@ class TilePlan:
     halo: int
 
     @classmethod
-    def for_picture(cls, shape: tuple[int, int], *, tile: int, halo: int, alignment: int) -> "TilePlan":
+    def for_picture(
+        cls, shape: tuple[int, int], *, tile: int | tuple[int, int], halo: int, alignment: int
+    ) -> "TilePlan":
         """Plan tiles of at most about `tile` pixels a side.
 
         The picture is divided into as few tiles as possible and these are made alike,
@@ -62,21 +64,23 @@ class TilePlan:
         ----------
         shape : (int, int)
             Rows and columns of the picture.
-        tile : int
-            Largest side of a core; rounded down to the alignment, but at least that.
+        tile : int or (int, int)
+            Largest side of a core, or largest rows and columns; rounded down to the alignment,
+            but at least that.
         halo, alignment : int
 
         >>> TilePlan.for_picture((300, 100), tile=256, halo=8, alignment=2)
         TilePlan(rows=300, columns=100, core_rows=150, core_columns=100, halo=8)
         """
-        limit = max(alignment, tile // alignment * alignment)
-        rows, columns = shape
+        tiles = (tile, tile) if isinstance(tile, int) else tile
 
-        def core(length: int) -> int:
+        def core(length: int, most: int) -> int:
+            limit = max(alignment, most // alignment * alignment)
             count = -(-length // limit)
             return -(-length // (count * alignment)) * alignment
 
-        return cls(rows, columns, core(rows), core(columns), halo)
+        rows, columns = shape
+        return cls(rows, columns, core(rows, tiles[0]), core(columns, tiles[1]), halo)
 
     @property
     def read_shape(self) -> tuple[int, int]:
@@ -85,20 +89,39 @@ class TilePlan:
 
     def __iter__(self) -> Iterator[Tile]:
         for top in range(0, self.rows, self.core_rows):
-            for left in range(0, self.columns, self.core_columns):
-                yield Tile(
-                    top,
-                    left,
-                    min(self.core_rows, self.rows - top),
-                    min(self.core_columns, self.columns - left),
-                )
+            yield from self.across(top)
+
+    def across(self, top: int) -> Iterator[Tile]:
+        """Tiles of the band whose first row is `top`, from left to right."""
+        rows = min(self.core_rows, self.rows - top)
+        for left in range(0, self.columns, self.core_columns):
+            yield Tile(top, left, rows, min(self.core_columns, self.columns - left))
+
+    def pick(self, window: NDArray[Any], tile: Tile, *, first: int = 0) -> NDArray[Any]:
+        """Core and halo of a tile in the picture's own dtype; edges replicated.
+
+        Parameters
+        ----------
+        window : ndarray, shape (n, columns, ...)
+            The picture, or those of its rows that the tile and its halo touch.
+        tile : Tile
+        first : int
+            Row of the picture that is the window's first.
+
+        Returns
+        -------
+        ndarray, shape (*`read_shape`, ...)
+            A copy.
+        """
+        height, width = self.read_shape
+        rows = np.clip(np.arange(height) + tile.top - self.halo, 0, self.rows - 1) - first
+        columns = np.clip(np.arange(width) + tile.left - self.halo, 0, self.columns - 1)
+        picked: NDArray[Any] = window[rows[:, None], columns]
+        return picked
 
     def read(self, picture: NDArray[Any], tile: Tile) -> NDArray[np.float32]:
         """Core and halo of a tile, shape `read_shape`, float32; edges replicated."""
-        height, width = self.read_shape
-        rows = np.clip(np.arange(height) + tile.top - self.halo, 0, self.rows - 1)
-        columns = np.clip(np.arange(width) + tile.left - self.halo, 0, self.columns - 1)
-        return picture[rows[:, None], columns].astype(np.float32)
+        return self.pick(picture, tile).astype(np.float32)
 
     def core(self, result: NDArray[np.float32], tile: Tile, scale: int) -> NDArray[np.float32]:
         """Part of an enlarged tile that belongs to its core and lies inside the picture."""

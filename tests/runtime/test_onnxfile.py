@@ -28,6 +28,7 @@ def test_says_what_the_onnx_package_says() -> None:
     assert sum(summary.operators.values()) == len(model.graph.node)
     stored = sum(onnx.numpy_helper.to_array(tensor).size for tensor in model.graph.initializer)
     assert summary.stored_values == stored
+    assert summary.channels == sum(tensor.dims[0] for tensor in model.graph.initializer if len(tensor.dims) == 4)
 
 
 def test_foreign_operators_are_refused() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from lightsr import files, pipeline, raster
+from lightsr.bands import Tally
 from lightsr.card import Precision
 from lightsr.errors import ImageError
 from lightsr.image import Image
@@ -41,6 +42,30 @@ def test_no_value_leaves_the_range_of_the_source(picture: np.ndarray, fp32: ligh
     assert result.dtype == picture.dtype
     assert result.min() >= picture.min()
     assert result.max() <= picture.max()
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2", "RGB"])
+def test_what_was_clipped_is_counted(
+    photometric: str, picture: np.ndarray, tmp_path: Path, fp32: lightsr.Upscaler
+) -> None:
+    grey = (picture // 8).astype(np.uint8)
+    pixels = np.stack([grey] * 3, axis=-1) if photometric == "RGB" else grey
+    tally = Tally()
+    pipeline.enlarge(image(pixels, photometric=photometric), fp32, tally=tally)
+    free = np.rint(fp32(grey.astype(np.float32)))
+    expected = int(((free < grey.min()) | (free > grey.max())).sum())
+    assert expected > 0
+    if photometric == "MONOCHROME1":
+        mirrored = float(int(grey.min()) + int(grey.max())) - grey.astype(np.float32)
+        free = np.rint(fp32(mirrored))
+        expected = int(((free < grey.min()) | (free > grey.max())).sum())
+    assert tally.clipped == expected
+    if photometric == "RGB":  # a colour file allows what its type holds
+        expected = int(((free < 0) | (free > 255)).sum())
+    source = save(a_cine(np.stack([pixels, pixels]), PhotometricInterpretation=photometric), tmp_path / "a.dcm")
+    outcome = pipeline.enlarge_file(source, tmp_path / "b.dcm", fp32)
+    assert outcome.clipped == 2 * expected
+    assert outcome.model == "tiny x2 fp32"
 
 
 def test_inverted_pictures_are_seen_as_trained(picture: np.ndarray, fp32: lightsr.Upscaler) -> None:

@@ -52,6 +52,27 @@ def test_a_system_that_tells_nothing(tmp_path: Path) -> None:
     assert found.label == found.cpu
 
 
+def fingerprint(root: Path, cpuinfo: str) -> str:
+    (root / "proc").mkdir(parents=True)
+    (root / "proc/cpuinfo").write_text(cpuinfo)
+    return processor.fingerprint(system=root)
+
+
+def test_twins_have_one_fingerprint_and_others_another(tmp_path: Path) -> None:
+    pi = ARM.format("asimddp", "0xd0b")
+    twin = pi.replace("0123456789abcdef", "fedcba9876543210") + "processor : 1\n" + pi.split("\n", 1)[1]
+    texts = [pi, twin, ARM.format("", "0xd0b"), ARM.format("asimddp", "0xd08"), pi + ARM.format("", "0xd05")]
+    found = [fingerprint(tmp_path / str(i), text) for i, text in enumerate(texts)]
+    assert found[0] == found[1]
+    assert len(set(found)) == 4
+    assert all(len(digest) == 16 for digest in found)
+
+
+def test_no_fingerprint_without_features(tmp_path: Path) -> None:
+    assert processor.fingerprint(system=tmp_path) == ""
+    assert fingerprint(tmp_path, "processor : 0\nmodel name : A CPU\n") == ""
+
+
 def test_every_feature_that_decides_is_looked_for() -> None:
     assert set(processor.FEATURES.values()) >= {*processor.INT8_FEATURES, *processor.TELLING_FEATURES}
 
