@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from lightsr.errors import ImageError
 
-MAX_OTHER_BYTES = 64 * 2**20
+MAX_OTHER_BYTES = 48 * 2**20
 """Length of everything before the pixels above which a file is refused: pydicom holds it in memory."""
 
 MAX_NESTING = 32

@@ -93,7 +93,7 @@ def listened_to(folder: Path, home: Path, *options: str) -> tuple[Measured, str]
     environment = {**os.environ, "TMPDIR": str(home / "tmp"), "PYTHONIOENCODING": "utf-8"}
     environment["PYTHONPATH"] = os.pathsep.join([str(home), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-W", "always", "-m", "lightsr.cli", str(folder), str(home / "out")]
-    measured = run([*command, "--model", "tiny", "--threads", "1", *options], timeout=300, env=environment)
+    measured = run([*command, "--model", "tiny", "--threads", "1", *options], timeout=600, env=environment)
     return measured, log.read_text()
 
 

@@ -165,9 +165,9 @@ LENGTHS = {
     ),
     "much beside the pixels": Attack(
         written(TOLD + b"\x09\x00\x10\x10OB\0\0" + struct.pack("<I", 2**27) + bytes(2**27)),
-        "128 MiB beside the pixels; at most 64 MiB",
+        "128 MiB beside the pixels; at most 48 MiB",
     ),
-    "all that may stand beside the pixels": Attack(with_raw(0x0042, 0x0011, "OB", bytes(62 * 2**20)), ""),
+    "all that may stand beside the pixels": Attack(with_raw(0x0042, 0x0011, "OB", bytes(46 * 2**20)), ""),
     "a text of many megabytes": Attack(
         with_raw(
             0x0040, 0xA160, "UT", "\N{GREEK SMALL LETTER ALPHA}".encode() * 2**24, SpecificCharacterSet="ISO_IR 192"
