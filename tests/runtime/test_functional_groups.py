@@ -274,6 +274,21 @@ def test_one_frame_cannot_hold_too_much(count: int, of_a_frame: bytes, message: 
         pass
 
 
+def test_what_stands_behind_the_groups_is_counted_as_the_file_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = an_enhanced(PIXELS)
+    for number in range(40):
+        dataset.add_new(0x54031000 + number, "LO", "")
+    path = save(dataset, tmp_path / "a.dcm")
+    monkeypatch.setattr(elements, "MAX_FRAME_ELEMENTS", 30)
+    with dicom.opened(path):
+        pass
+    monkeypatch.setattr(elements, "MAX_ELEMENTS", 100)
+    with pytest.raises(ImageError, match="more than 100 elements"), dicom.opened(path):
+        pass
+
+
 def test_many_frames_are_counted_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(an_enhanced(PIXELS), tmp_path / "a.dcm")
     monkeypatch.setattr(elements, "MAX_ELEMENTS", 100)  # what one frame has does not count as the file's
