@@ -219,8 +219,6 @@ class Walk:
 
     def _frame_groups(self, start: int, position: int, length: int, implicit: bool) -> int:
         """Go through the functional groups of frames, each counted by itself; returns where they end."""
-        if self.frame_groups is not None:
-            raise ImageError(f"{self.path}: two sequences of frames' functional groups; one is allowed")
         if length != UNDEFINED:
             self._check_inside(FRAME_GROUPS, position, length, self.length)
         limit = self.length if length == UNDEFINED else position + length

@@ -10,14 +10,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from lightsr.arrays import DTYPES as DTYPES
+from lightsr.arrays import MAX_FLOAT
 from lightsr.errors import ImageError
 from lightsr.image import MAX_PIXELS, Image, Photometric
-
-DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
-"""Types of grey values that are enlarged; wider ones a float32 network would round."""
-
-MAX_FLOAT = 1e30
-"""Largest value of a float picture, as `lightsr.upscaler.Upscaler` takes it."""
 
 MAX_INFLATION = 1032
 """How many times longer deflate can make its input at most: 258 bytes of 2 bits (RFC 1951, 3.2.5)."""

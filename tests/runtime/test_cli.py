@@ -360,7 +360,7 @@ def test_what_is_made_by_fp32_instead_of_int8_says_so(scans: Path, tmp_path: Pat
     assert finished.stderr == (
         "lightsr-infer: tiny-x2-int8.onnx fails its self-test on this machine; tiny-x2-fp32.onnx is used instead\n"
     )
-    assert {json.loads(line)["model"] for line in finished.stdout.splitlines()} == {"tiny x2 fp32"}
+    assert {json.loads(line)["model"] for line in finished.stdout.splitlines()} == {"tiny-x2-fp32"}
     result = pydicom.dcmread(tmp_path / "out" / "ct.dcm")
     digest = hashlib.sha256((resources.files("lightsr") / "models" / "tiny-x2-fp32.onnx").read_bytes()).hexdigest()
     assert f"model tiny fp32 sha256:{digest[:12]}" in result.DerivationDescription

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightsr import files, npy, stored, upscaler
+from lightsr import files, npy
 from lightsr.errors import ImageError
 from lightsr.pipeline import enlarge_file
 
@@ -28,10 +28,6 @@ def content_of(array: Any, version: tuple[int, int] = (1, 0)) -> bytes:
 def save(array: np.ndarray, path: Path, version: tuple[int, int] = (1, 0)) -> Path:
     path.write_bytes(content_of(array, version))
     return path
-
-
-def test_types_are_those_of_the_upscaler() -> None:
-    assert (stored.DTYPES, stored.MAX_FLOAT) == (upscaler.DTYPES, upscaler.MAX_FLOAT)
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
