@@ -119,6 +119,13 @@ def promised(path: Path) -> str:
     return max((suffix for suffix in SUFFIXES if name.endswith(suffix)), key=len, default="")
 
 
+def likely_result(target: Path) -> Path:
+    """Where `result_path` puts a result in a folder if the source is what its name promises."""
+    ending = promised(target)
+    kinds = [known for known in FORMATS if known.result and ending in known.suffixes]
+    return target.with_name(target.name + kinds[0].result) if kinds else target
+
+
 def result_path(kind: Format, source: Path, target: Path) -> Path:
     """Where the result of a file goes that should go to `target`.
 

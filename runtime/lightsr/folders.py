@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightsr import files
 from lightsr.derive import TEMPORARY_PREFIX
 from lightsr.errors import ImageError, OutputError
 
@@ -66,7 +67,7 @@ def mirrored(source: Path, target: Path, pattern: str) -> Iterator[Job]:
     jobs = list(_inside(source, target, pattern))
     if not jobs:
         raise ImageError(f"{source}: no file that matches {pattern}")
-    refuse_collisions((job.target for job in jobs), target)
+    refuse_collisions((files.likely_result(job.target) for job in jobs), target)
     yield from jobs
 
 
@@ -104,10 +105,10 @@ def _inside(source: Path, target: Path, pattern: str) -> Iterator[Job]:
 def refuse_collisions(paths: Iterable[Path], target: Path) -> None:
     """Refuse results that would be one file.
 
-    Files keep their names, so two results meet only where the target's file system does not
-    tell apart what the source's does: capitals (exFAT, NTFS, shares, macOS) or ways to write an
-    accent (macOS). Whether it does is tried out, in the nearest folder that is there, and
-    only if there are such names.
+    Files keep their names, so two results meet only where one has its source's with a suffix
+    behind it, or where the target's file system does not tell apart what the source's does:
+    capitals (exFAT, NTFS, shares, macOS) or ways to write an accent (macOS). Whether it does is
+    tried out, in the nearest folder that is there, and only if there are such names.
 
     Parameters
     ----------
@@ -125,6 +126,9 @@ def refuse_collisions(paths: Iterable[Path], target: Path) -> None:
     for path in paths:
         groups.setdefault(_folded(path), []).append(path)
     meeting = [group for group in groups.values() if len(group) > 1]
+    same = [group for group in meeting if len(set(group)) < len(group)]
+    if same:
+        raise OutputError(f"{same[0][0]}: would be the result of two inputs; rename one of them")
     if meeting and not _tells_names_apart(target):
         first, second = meeting[0][:2]
         raise OutputError(

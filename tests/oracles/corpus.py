@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 import pydicom
+from lightsr.bands import Tally
 from lightsr.options import Compression, DicomOptions
 from lightsr.pipeline import enlarge_file
 from lightsr.resample import interpolate
@@ -165,7 +166,12 @@ class Interpolator:
         self.scale = scale
 
     def __call__(
-        self, image: np.ndarray, *, value_range: tuple[int, int] | None = None, intensity: IntensityMap | None = None
+        self,
+        image: np.ndarray,
+        *,
+        value_range: tuple[int, int] | None = None,
+        intensity: IntensityMap | None = None,
+        tally: Tally | None = None,
     ) -> np.ndarray:
         enlarged = interpolate(image.astype(np.float32), self.scale)
         if value_range is not None:

@@ -22,7 +22,7 @@ def converted(tmp_path: Path) -> tuple[Path, Path]:
     pydicom.dcmread(source).save_as(source, enforce_file_format=True)  # with all of its meta information
     (outcome,), _ = command_line(tmp_path / "in", tmp_path / "out")
     assert outcome["status"] == "done", outcome["message"]
-    return source, Path(outcome["target"])
+    return source, tmp_path / "out" / outcome["output"]
 
 
 def test_the_validator_finds_no_error(converted: tuple[Path, Path]) -> None:

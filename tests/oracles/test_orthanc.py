@@ -76,7 +76,7 @@ def stored(server: Archive, samples: Path, tmp_path_factory: pytest.TempPathFact
         outcomes, _ = command_line(home / form, home / f"{form} enlarged", *options)
         for outcome in outcomes:
             assert outcome["status"] == "done", outcome["message"]
-            found.append(Stored(Path(outcome["source"]), Path(outcome["target"])))
+            found.append(Stored(home / form / outcome["input"], home / f"{form} enlarged" / outcome["output"]))
             assert server.store(found[-1].result)["Status"] == "Success"
     assert len(found) == len(REAL) + SLICES
     return found
@@ -169,7 +169,7 @@ def test_the_same_work_again_is_there_already(server: Archive, stored: list[Stor
     assert len(outcomes) == len(FORMS)
     before = server.json("/statistics")["CountInstances"]
     for outcome in outcomes:
-        assert server.store(Path(outcome["target"]))["Status"] == "AlreadyStored"
+        assert server.store(tmp_path / "out" / outcome["output"])["Status"] == "AlreadyStored"
     assert server.json("/statistics")["CountInstances"] == before == 2 * len(stored)
 
 

@@ -154,6 +154,9 @@ def test_jpeg_becomes_png(tmp_path: Path, picture: np.ndarray, capsys: pytest.Ca
     assert f"{out / 'a.jpg.png'}  70x45 -> 140x90" in capsys.readouterr().out
     assert main([str(folder), str(out), "--skip-existing"]) == 0
     assert "0 enlarged, 2 already there" in capsys.readouterr().err
+    grey.save(folder / "a.jpg.png")
+    assert main([str(folder), str(out), "--force"]) == 1
+    assert f"{out / 'a.jpg.png'}: would be the result of two inputs" in capsys.readouterr().err
     assert main([str(folder / "a.jpg"), str(tmp_path / "b.jpg")]) == 1
     assert "JPEG in gives PNG out" in capsys.readouterr().err
     assert main([str(folder / "a.jpg"), str(tmp_path / "b.png")]) == 0
