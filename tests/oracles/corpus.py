@@ -257,7 +257,10 @@ def command_line(folder: Path, out: Path, *chosen: str) -> tuple[list[dict[str, 
         for options in (["--json"], ["--skip-existing"])
     )
     outcomes = [json.loads(line) for line in first.stdout.splitlines()]
-    lines = [" ".join(outcome[name] or "" for name in ("input", "output", "status", "message")) for outcome in outcomes]
+    lines = [  # with whole paths, by which it is known which file a line is about
+        f"{folder / outcome['input']} {out / outcome['output']} {outcome['status']} {outcome['message'] or ''}"
+        for outcome in outcomes
+    ]
     return outcomes, (*lines, *f"{first.stderr}\n{second.stdout}\n{second.stderr}".splitlines())
 
 

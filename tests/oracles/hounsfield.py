@@ -1,15 +1,17 @@
 """Mean Hounsfield units of regions, as a physicist measures them."""
 
 import itertools
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
-from lightsr.syntaxes import TRANSFER_SYNTAXES
+from lightsr.syntaxes import JPEG_EXTENDED, TRANSFER_SYNTAXES
 from scipy import ndimage
 
+from . import tools
 from .enhanced import group
 
 CT_IMAGES = frozenset(
@@ -76,10 +78,11 @@ def is_ct(path: Path) -> bool:
 
 def shifts(source: Path, result: Path, scale: int) -> Shifts:
     """Compare a CT image with its result, both as pydicom reads them; regions are those of every frame."""
-    before, after = pydicom.dcmread(source, force=True), pydicom.dcmread(result)
+    before, after = _decodable(source), pydicom.dcmread(result)
     low, high = _hounsfield(before), _hounsfield(after)
     padding = _padding(before)
-    reach = LOSSY_ERROR * abs(float(before.get("RescaleSlope", 1))) if _is_lossy(before) else 0.0
+    lossy = _is_lossy(pydicom.dcmread(source, stop_before_pixels=True, force=True))
+    reach = LOSSY_ERROR * abs(float(before.get("RescaleSlope", 1))) if lossy else 0.0
     cut = padding | (low <= low[~padding].min() + reach) | (low >= low[~padding].max() - reach)
     far = ~ndimage.binary_dilation(cut, np.ones((1, 2 * MARGIN_PX + 1, 2 * MARGIN_PX + 1)))
 
@@ -96,6 +99,18 @@ def shifts(source: Path, result: Path, scale: int) -> Shifts:
             found.append(shift(block, frame))
     judged = bool(found) and far.any()
     return Shifts(np.array(found), shift(far) if judged else None, shift(~padding))
+
+
+def _decodable(path: Path) -> Any:
+    """A source, decoded by DCMTK where pydicom has no decoder: JPEG of 12 bits."""
+    dataset = pydicom.dcmread(path, force=True)
+    if dataset.file_meta.get("TransferSyntaxUID") != JPEG_EXTENDED or dataset.BitsStored == 8:
+        return dataset
+    with tempfile.TemporaryDirectory() as scratch:
+        decoded = Path(scratch) / "decoded.dcm"
+        status, said = tools.run("dcmdjpeg", path, decoded)
+        assert status == 0, said
+        return pydicom.dcmread(decoded)
 
 
 def _is_lossy(dataset: Any) -> bool:

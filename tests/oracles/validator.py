@@ -23,7 +23,12 @@ Every attribute of this module is required of ORIGINAL or MIXED ones and "may be
 """
 
 COPIES = (
-    (re.compile(r"^.*/(?:SourceImageSequence|ReferencedSOPSequence)\(.*/Referenced(SOP\w+UID)\(\w+,\w+\)$"), r"/\1"),
+    (
+        re.compile(
+            r"^.*/(?:SourceImageSequence|ReferencedSOPSequence)\(.*/Referenced(SOP\w+UID)\(\w+,\w+\)(\[\d+\])?$"
+        ),
+        r"/\1\2",
+    ),
     (re.compile(r"^/SourceImageEvidenceSequence\(.*/((?:Study|Series)InstanceUID)\(\w+,\w+\)$"), r"/\1"),
     (re.compile(r"^/ContributingEquipmentSequence\(0018,a001\)\[\d+\]/(\w+)\(\w+,\w+\)$"), r"/\1"),
 )
