@@ -82,7 +82,7 @@ _log = _Log(logging.WARNING)
 
 
 def _add_dicom_options(p: argparse.ArgumentParser) -> None:
-    group = p.add_argument_group("DICOM results")
+    group = p.add_argument_group("DICOM files and results")
     group.add_argument(
         "--force-read",
         action="store_const",
@@ -190,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
     options = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(DicomOptions)}
     chosen = {name: value for name, value in options.items() if value is not None}
     if any(modes) and chosen:
-        p.error("options of DICOM results go with IN and OUT only")
+        p.error("options of DICOM files go with IN and OUT only")
     if any(modes) and (arguments.jobs > 1 or arguments.shard or arguments.manifest):
         p.error("options of many files go with IN and OUT only")
     if arguments.demo is not None and (arguments.model or arguments.scale or arguments.precision):
