@@ -10,42 +10,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lightsr.errors import ImageError
-
-MAX_OTHER_BYTES = 48 * 2**20
-"""Length of everything before the pixels above which a file is refused: pydicom holds it in memory."""
-
-MAX_NESTING = 32
-"""Depth of sequences in sequences above which a file is refused."""
-
-MAX_ELEMENTS = 100_000
-"""Elements and items above which a file is refused; pydicom makes an object of several hundred bytes of each."""
-
-MAX_VALUE_BYTES = 2**20
-"""Length of all elements together that may hold many short values, above which a file is refused.
-
-A decimal of two bytes becomes an object of some hundred; binary data and long texts stay what they are.
-"""
-
-MAX_FRAME_ELEMENTS = 10_000
-"""Elements and items in the functional groups of one frame above which a file is refused.
-
-The groups of one frame at a time become objects, so that theirs do not count as the file's. Scanners write 15 to 160.
-"""
-
-MAX_FRAME_VALUE_BYTES = 2**17
-"""Length of all short values in the functional groups of one frame above which a file is refused."""
-
-MAX_GROUPED_FRAMES = 16_384
-"""Frames with functional groups above which a file is refused."""
-
-MAX_ALL_FRAMES_ELEMENTS = 2_000_000
-"""Elements and items in the functional groups of all frames above which a file is refused: each takes time."""
-
-MAX_TEXT_BYTES = 4 * 2**20
-"""Length of all long texts together above which a file is refused.
-
-They are decoded, and encoded again to see whether they can be written as they were read.
-"""
+from lightsr.limits import (
+    MAX_ALL_FRAMES_ELEMENTS,
+    MAX_ELEMENTS,
+    MAX_FRAGMENTS,
+    MAX_FRAME_ELEMENTS,
+    MAX_FRAME_VALUE_BYTES,
+    MAX_FRAMES,
+    MAX_NESTING,
+    MAX_OTHER_BYTES,
+    MAX_TEXT_BYTES,
+    MAX_VALUE_BYTES,
+)
 
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 """Groups that may each hold one overlay plane (7.6)."""
@@ -55,9 +31,6 @@ BINARY_TAGS = (
     *(range(0x54001010, 0x54001011), *(range(group << 16, (group + 1) << 16) for group in OVERLAY_GROUPS)),
 )
 """Elements that hold binary data, where their representation is left out: tables, overlays, pixels, waveforms."""
-
-MAX_FRAGMENTS = 200_000
-"""Parts of compressed pixels above which a file is refused."""
 
 SEARCHED_BYTES = 2**20
 """How much of a value of unknown length is searched for its end at a time."""
@@ -232,8 +205,8 @@ class Walk:
                 break
             if tag != _ITEM:
                 raise ImageError(f"{self.path}: a sequence that holds {_shown(tag)} instead of items; it is damaged")
-            if len(items) >= 2 * MAX_GROUPED_FRAMES:
-                raise _TooMuchError(f"{self.path}: more than {MAX_GROUPED_FRAMES} frames; fewer are allowed")
+            if len(items) >= 2 * MAX_FRAMES:
+                raise _TooMuchError(f"{self.path}: more than {MAX_FRAMES} frames; fewer are allowed")
             self._left, self._value_bytes = MAX_FRAME_ELEMENTS, 0
             self._count()
             if item_length == UNDEFINED:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lightsr.elements import OVERLAY_GROUPS
 from lightsr.errors import ImageError
 from lightsr.image import MAX_PIXELS
+from lightsr.limits import MAX_FRAMES
 
 PHOTOMETRIC = {
     "MONOCHROME1": 1,
@@ -30,9 +31,6 @@ GREY = ("MONOCHROME1", "MONOCHROME2")
 
 UNREAD_PHOTOMETRIC = frozenset({"HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB"})
 """Further ones that the standard knows or knew; of any other value nothing is repeated."""
-
-MAX_FRAMES = 16_384
-"""Frames above which a file is refused: each costs time, be it one pixel large."""
 
 
 @dataclass(frozen=True)

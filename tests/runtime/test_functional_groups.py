@@ -297,7 +297,7 @@ def test_many_frames_are_counted_together(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(elements, "MAX_ALL_FRAMES_ELEMENTS", 25)
     with pytest.raises(ImageError, match="25 elements of all"), dicom.opened(path):
         pass
-    monkeypatch.setattr(elements, "MAX_GROUPED_FRAMES", 2)
+    monkeypatch.setattr(elements, "MAX_FRAMES", 2)
     with pytest.raises(ImageError, match="more than 2 frames; fewer are allowed"), dicom.opened(path):
         pass
 
@@ -308,7 +308,7 @@ def test_frames_without_number_take_no_memory(length: bytes, tmp_path: Path, mon
     content = path.read_bytes()
     start = content.index(b"\x00\x52\x30\x92SQ") + 8
     path.write_bytes(content[:start] + length + b"\xfe\xff\x00\xe0\0\0\0\0" * 2**22)
-    monkeypatch.setattr(elements, "MAX_GROUPED_FRAMES", 5000)
+    monkeypatch.setattr(elements, "MAX_FRAMES", 5000)
     tracemalloc.start()
     try:
         with pytest.raises(ImageError, match="more than 5000 frames; fewer are allowed"), dicom.opened(path):
