@@ -1,6 +1,7 @@
 """Shared by all parts: real images, a small network, models made from it."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -9,6 +10,11 @@ import pydicom
 import pytest
 
 os.environ["LIGHTSR_CACHE"] = ""  # every process of a test runs its self-tests, and leaves nothing at home
+
+for _name, _usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    # Started by nohup, or in the background, we and what tests start would be deaf to these.
+    if hasattr(signal, _name) and signal.getsignal(getattr(signal, _name)) == signal.SIG_IGN:
+        signal.signal(getattr(signal, _name), _usual)
 
 SAMPLES = Path(pydicom.__file__).parent / "data" / "test_files"
 

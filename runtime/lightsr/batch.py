@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lightsr import manifest, strays
+from lightsr import files, manifest, strays
 from lightsr.cpus import available_cpus
 from lightsr.errors import OutputError
 from lightsr.folders import Job, mirrored
@@ -95,13 +95,14 @@ def run(request: Request, setup: Setup) -> Counter[str]:
 def _manifest(path: Path, request: Request, found: Sequence[Job]) -> Manifest:
     """Open the manifest where it is in nobody's way."""
     place, source, target = path.resolve(), request.source, request.target
+    results = {result for job in found for result in (job.target, *files.other_results(job.target))}
     if source.is_dir():
         if place.is_relative_to(source.resolve()):
             raise OutputError(f"{path}: the manifest lies inside the input folder; choose a place beside it")
         top = target.resolve()
-        clash = place.is_relative_to(top) and target / place.relative_to(top) in {job.target for job in found}
+        clash = place.is_relative_to(top) and target / place.relative_to(top) in results
     else:
-        clash = place in (source.resolve(), *(job.target.resolve() for job in found))
+        clash = place in (source.resolve(), *(result.resolve() for result in results))
     if clash:
         raise OutputError(f"{path}: the manifest would be one file with an input or its result; choose another")
     return Manifest(path)

@@ -126,10 +126,11 @@ def _row(name: str, precision: str, source: Path, target: Path, threads: int | N
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode:
         raise LightsrError(finished.stderr.strip().removeprefix("lightsr-infer: ") or f"{source}: failed")
+    sys.stderr.write(finished.stderr)  # that another model had to be taken, say
     found = json.loads(finished.stdout)
     return Row(
         name,
-        precision,
+        str(found["model"]).rpartition("-")[2],
         tuple(found["size_in"]),
         tuple(found["size_out"]),
         found["milliseconds"],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lightsr import derive, dicom, nifti, npy, raster, strays, tiff
-from lightsr.errors import ImageError, OutputError
+from lightsr.errors import ImageError, LightsrError, OutputError
 from lightsr.image import Frames, Image
 from lightsr.options import DEFAULTS, DicomOptions
 
@@ -119,11 +119,22 @@ def promised(path: Path) -> str:
     return max((suffix for suffix in SUFFIXES if name.endswith(suffix)), key=len, default="")
 
 
-def likely_result(target: Path) -> Path:
-    """Where `result_path` puts a result in a folder if the source is what its name promises."""
-    ending = promised(target)
-    kinds = [known for known in FORMATS if known.result and ending in known.suffixes]
-    return target.with_name(target.name + kinds[0].result) if kinds else target
+def promises_another(target: Path) -> bool:
+    """Whether the name promises a format whose results are of another: such a file is no result."""
+    return any(known.result and promised(target) in known.suffixes for known in FORMATS)
+
+
+def other_results(target: Path) -> set[Path]:
+    """Where `result_path` may put a result in a folder instead of `target`, by what the source turns out to hold."""
+    return {target.with_name(target.name + known.result) for known in FORMATS if known.result}
+
+
+def expected_result(source: Path, target: Path) -> Path:
+    """Where the result of a file goes, as far as its first bytes tell."""
+    try:
+        return result_path(detect(source), source, target)
+    except LightsrError:  # there will be none
+        return target
 
 
 def result_path(kind: Format, source: Path, target: Path) -> Path:

@@ -67,8 +67,18 @@ def mirrored(source: Path, target: Path, pattern: str) -> Iterator[Job]:
     jobs = list(_inside(source, target, pattern))
     if not jobs:
         raise ImageError(f"{source}: no file that matches {pattern}")
-    refuse_collisions((files.likely_result(job.target) for job in jobs), target)
+    taken = {job.target for job in jobs}
+    refuse_collisions(
+        (  # only those are opened for which it matters
+            job.target if taken.isdisjoint(files.other_results(job.target)) else _result(job) for job in jobs
+        ),
+        target,
+    )
     yield from jobs
+
+
+def _result(job: Job) -> Path:
+    return job.target if job.problem else files.expected_result(job.source, job.target)
 
 
 def _refuse_overlap(source: Path, target: Path) -> None:

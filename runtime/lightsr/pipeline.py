@@ -124,7 +124,7 @@ def enlarge(
     scale = upscaler.scale
     if max(image.size) * scale > MAX_OUTPUT_SIDE_PX:
         raise ImageError(
-            f"{image.source}: {image.size[0]}x{image.size[1]} would become larger than {MAX_OUTPUT_SIDE_PX} a side"
+            f"{image.source}: {image.size[1]}x{image.size[0]} would become larger than {MAX_OUTPUT_SIDE_PX} a side"
         )
     low, high = image.value_range
     if image.photometric == "RGB":
@@ -204,15 +204,23 @@ def enlarged_frames(
     """
     together = frames.count > 1 and frames.one_scale
     value_range, intensity = common_scale(frames, upscaler) if together else (None, None)
+    blank = 0
     for image in frames:
         started = time.perf_counter()
         if value_range is not None:
             image = replace(image, value_range=value_range)
         if image.blank and frames.count > 1:  # before a contrast agent arrives, say: it stays what it is
+            blank += 1
             pixels = image.pixels.repeat(upscaler.scale, 0).repeat(upscaler.scale, 1)
         else:
             pixels = enlarge(image, upscaler, intensity=intensity, tally=tally)
         yield pixels, 1000 * (time.perf_counter() - started)
+    if blank == frames.count:
+        raise _all_padding(frames)
+
+
+def _all_padding(frames: Frames) -> ImageError:
+    return ImageError(f"{frames.source}: every pixel is padding, in every frame; nothing can be enlarged")
 
 
 def common_scale(frames: Frames, upscaler: Upscaler) -> tuple[tuple[float, float], IntensityMap]:
@@ -249,7 +257,7 @@ def common_scale(frames: Frames, upscaler: Upscaler) -> tuple[tuple[float, float
         first = list(itertools.islice(looked, 1))
         intensity = IntensityMap.over(itertools.chain(first, looked)) if first else IntensityMap(0.0, 1.0)
     if not ranges:
-        raise ImageError(f"{frames.source}: every pixel is padding, in every frame; nothing can be enlarged")
+        raise _all_padding(frames)
     return (min(low for low, _ in ranges), max(high for _, high in ranges)), intensity
 
 
@@ -271,11 +279,16 @@ def enlarge_file(
     """
     source_sha256 = target_sha256 = ""
     try:
-        if skip_existing and target.is_file():
-            return Outcome(source, target, "skipped")
+        if skip_existing:
+            if not target.is_file() or files.promises_another(target):
+                target = files.expected_result(source, target)
+            if target.is_file() and not files.promises_another(target):
+                return Outcome(source, target, "skipped")
         if digests and source.is_file():
             source_sha256 = sha256(source)
-        outcome = _enlarge_file(source, target, upscaler, overwrite, skip_existing, options)
+        kind = files.detect(source, options)
+        target = files.result_path(kind, source, target)
+        outcome = _enlarge_file(kind, source, target, upscaler, overwrite, options)
         if digests and outcome.status == "done":
             target_sha256 = sha256(outcome.target)
     except LightsrError as error:
@@ -299,12 +312,8 @@ def sha256(path: Path) -> str:
 
 
 def _enlarge_file(
-    source: Path, target: Path, upscaler: Upscaler, overwrite: bool, skip_existing: bool, options: DicomOptions
+    kind: files.Format, source: Path, target: Path, upscaler: Upscaler, overwrite: bool, options: DicomOptions
 ) -> Outcome:
-    kind = files.detect(source, options)
-    target = files.result_path(kind, source, target)
-    if skip_existing and target.is_file():
-        return Outcome(source, target, "skipped")
     if target.exists() and target.samefile(source):
         raise OutputError(f"{target}: is the input itself; choose another output")
     if os.path.lexists(target) and not overwrite:

@@ -106,7 +106,7 @@ def image(
     if pixels.ndim == 3:
         return Image(pixels, (0, 255), photometric, path, header=header)
     low, high = pixels.min().item(), pixels.max().item()  # NaN where one value is
-    if pixels.dtype.kind == "f" and not max(-low, high) <= MAX_FLOAT:
+    if pixels.dtype.kind == "f" and not max(-low, high) <= float(np.float32(MAX_FLOAT)):
         row, column = np.argwhere(~(np.abs(pixels) <= MAX_FLOAT))[0].tolist()
         value = pixels[row, column]
         found = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"a value beyond {MAX_FLOAT:g}"

@@ -157,6 +157,18 @@ def test_jpeg_becomes_png(tmp_path: Path, picture: np.ndarray, capsys: pytest.Ca
     grey.save(folder / "a.jpg.png")
     assert main([str(folder), str(out), "--force"]) == 1
     assert f"{out / 'a.jpg.png'}: would be the result of two inputs" in capsys.readouterr().err
+    (folder / "a.jpg").rename(folder / "a")  # content decides
+    (folder / "a.jpg.png").unlink()
+    assert main([str(folder), str(out), "--force"]) == 1
+    assert f"{out / 'a.png'}: would be the result of two inputs" in capsys.readouterr().err
+    (folder / "a").rename(folder / "a.jpg")
+    (folder / "a.png").rename(folder / "a.jpg.png")
+    (folder / "a.jpg").write_bytes((folder / "a.jpg.png").read_bytes())  # a PNG, whatever it is called
+    assert main([str(folder), str(tmp_path / "both"), "--threads", "1"]) == 0
+    assert {path.name for path in (tmp_path / "both").iterdir()} == {"a.jpg", "a.jpg.png"}
+    grey.save(folder / "a.jpg", quality=95)
+    (folder / "a.jpg.png").unlink()
+    grey.save(folder / "a.png")
     assert main([str(folder / "a.jpg"), str(tmp_path / "b.jpg")]) == 1
     assert "JPEG in gives PNG out" in capsys.readouterr().err
     assert main([str(folder / "a.jpg"), str(tmp_path / "b.png")]) == 0

@@ -253,9 +253,13 @@ def test_signed_bytes(picture: np.ndarray, tmp_path: Path, fp32: lightsr.Upscale
 
 
 def in_its_own_process(source: Path, target: Path) -> tuple[str, int, float]:
-    """Message and frames of an outcome, and the peak memory of a process that does nothing else, MiB."""
+    """Message and frames of an outcome, and the peak memory of a process that does nothing else, MiB.
+
+    pydicom imports every decoder that it finds, and GDCM takes some 10 MiB; a device has none.
+    """
     script = (
-        "import sys, json; from pathlib import Path; import lightsr; from lightsr import pipeline\n"
+        "import sys; sys.modules['gdcm'] = None\n"
+        "import json; from pathlib import Path; import lightsr; from lightsr import pipeline\n"
         "upscaler = lightsr.load('tiny', scale=2, threads=1)\n"
         "outcome = pipeline.enlarge_file(Path(sys.argv[1]), Path(sys.argv[2]), upscaler)\n"
         "print(json.dumps([outcome.message, outcome.frames, outcome.peak_mib]))\n"
