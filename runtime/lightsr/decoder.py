@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lightsr.codestream import Codestream, checked
 from lightsr.decoding import DECODED, REPLY, REQUEST, Task
-from lightsr.errors import ImageError
+from lightsr.errors import ImageError, PackageError
 from lightsr.fragments import Part
 from lightsr.pixels import PixelDescription
 from lightsr.syntaxes import TransferSyntax, missing_decoder, of_bits
@@ -217,7 +217,7 @@ def started(
     syntax = of_bits(syntax, of.stored)
     missing = missing_decoder(syntax)
     if missing:
-        raise ImageError(f"{path}: {syntax.name}, for which a decoder is missing: pip install {missing}")
+        raise PackageError(f"{path}: {syntax.name}, for which a decoder is missing: pip install {missing}")
     decoder = Decoder(file, frames, syntax, of, path)
     try:
         yield decoder

@@ -28,6 +28,12 @@ class ImageError(LightsrError):
     reason = "image"
 
 
+class PackageError(ImageError):
+    """An image for which an optional package is not installed; nothing is wrong with it."""
+
+    reason = "package"
+
+
 class ModelError(LightsrError):
     """A model file that is missing, damaged, unsafe or not a lightsr model."""
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsr import stored
-from lightsr.errors import ImageError
+from lightsr.errors import ImageError, PackageError
 from lightsr.image import Frames, Image
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
@@ -159,7 +159,7 @@ def _nibabel(path: Path) -> Any:
     try:
         import nibabel
     except ImportError as error:
-        raise ImageError(f"{path}: a NIfTI, which needs nibabel; pip install 'lightsr[nifti]'") from error
+        raise PackageError(f"{path}: a NIfTI, which needs nibabel; pip install 'lightsr[nifti]'") from error
     return nibabel
 
 

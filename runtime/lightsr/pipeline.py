@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import lightsr
 from lightsr import derive, files, folders, regions
 from lightsr.bands import BICUBIC_REACH_PX, Tally
-from lightsr.errors import ImageError, LightsrError, OutputError
+from lightsr.errors import ImageError, LightsrError, OutputError, PackageError
 from lightsr.image import Frames, Image, luminance
 from lightsr.memory import peak_mib
 from lightsr.options import DEFAULTS, DicomOptions
@@ -36,6 +36,7 @@ REASONS = {
     "output": "the result cannot be written",
     "system": "the system reported an error",
     "memory": "too little memory",
+    "package": "an optional package is not installed",
     "model": "the model failed",
     "folder": "a folder that cannot be searched, or a link to one, which is not followed",
     "worker": "the process that worked on it ended early",
@@ -294,7 +295,8 @@ def enlarge_file(
     except LightsrError as error:
         # What the system said about a file that may be a good one is no refusal.
         of_system = isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
-        status: Status = "refused" if isinstance(error, ImageError) and not of_system else "failed"
+        at_fault = isinstance(error, ImageError) and not isinstance(error, PackageError)
+        status: Status = "refused" if at_fault and not of_system else "failed"
         outcome = Outcome(source, target, status, message=str(error), reason=error.reason)
     except OSError as error:
         message = f"{error.filename or target}: {error.strerror or type(error).__name__}"

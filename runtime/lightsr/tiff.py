@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lightsr import directories, segments, stored
 from lightsr.directories import ByteOrder, Directory
-from lightsr.errors import ImageError
+from lightsr.errors import ImageError, PackageError
 from lightsr.image import Frames, Image, Photometric
 
 KINDS = {(1, 8): "uint8", (1, 16): "uint16", (2, 8): "int8", (2, 16): "int16", (3, 32): "float32"}
@@ -277,7 +277,7 @@ def write(
     try:
         import tifffile
     except ImportError as error:
-        raise ImageError(f"{frames.source}: a TIFF, which tifffile writes; pip install 'lightsr[tiff]'") from error
+        raise PackageError(f"{frames.source}: a TIFF, which tifffile writes; pip install 'lightsr[tiff]'") from error
     source: Header = frames.header
     rows, columns = (scale * side for side in frames.size)
     colour = frames.photometric == "RGB"
