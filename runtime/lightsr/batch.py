@@ -95,7 +95,7 @@ def run(request: Request, setup: Setup) -> Counter[str]:
 def _manifest(path: Path, request: Request, found: Sequence[Job]) -> Manifest:
     """Open the manifest where it is in nobody's way."""
     place, source, target = path.resolve(), request.source, request.target
-    results = {result for job in found for result in (job.target, *files.other_results(job.target))}
+    results = (result for job in found for result in (job.target, *files.other_results(job.target)))
     if source.is_dir():
         if place.is_relative_to(source.resolve()):
             raise OutputError(f"{path}: the manifest lies inside the input folder; choose a place beside it")
@@ -139,9 +139,9 @@ class _Run:
         return self.counts
 
     def _work(self) -> None:
-        asked, files, cpus = self.request.jobs, len(self.jobs), available_cpus()
-        how = share(asked, self.setup.threads, files=files, cpus=cpus)
-        if how.workers < min(asked, files):
+        asked, count, cpus = self.request.jobs, len(self.jobs), available_cpus()
+        how = share(asked, self.setup.threads, files=count, cpus=cpus)
+        if how.workers < min(asked, count):
             self.console.error(
                 f"lightsr-infer: --jobs {how.workers} instead of {asked}, with --threads {how.threads}: "
                 f"CPUs that may be used here: {cpus}"

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from lightsr import strays
 from lightsr.errors import LightsrError, ModelError
@@ -230,7 +231,7 @@ class Pool:
                 raise _NotStartedError("stopped")
             worker = self._workers[slot] = _Worker(self._request)
         try:
-            model = worker.model()
+            model, notes = worker.started()
         except BaseException:
             with self._lock:
                 del self._workers[slot]
@@ -240,6 +241,8 @@ class Pool:
             if self._model is None:
                 self._model = model
                 self._events.put(model)
+                for text in notes:
+                    self._events.put(Note(text))
             elif model != self._model:
                 raise ModelError("the model was changed while files were enlarged; start again")
         return worker
@@ -293,8 +296,8 @@ class _Worker:
             raise _NotStartedError(f"a worker cannot be started: {error.strerror}") from error
         self._send(request)
 
-    def model(self) -> ModelIdentity:
-        """Wait until it has loaded the model.
+    def started(self) -> tuple[ModelIdentity, list[str]]:
+        """Wait until it has loaded the model; which that is, and what was logged about it.
 
         Raises
         ------
@@ -305,7 +308,7 @@ class _Worker:
             raise _NotStartedError(f"a worker ended before it had loaded the model ({self.close()})")
         if "error" in answer:
             raise ModelError(str(answer["error"]))
-        return ModelIdentity(str(answer["name"]), str(answer["sha256"]))
+        return ModelIdentity(answer["name"], answer["sha256"]), answer["notes"]
 
     def ask(self, job: Job) -> Outcome | None:
         """What became of a file, None if the worker died of it."""
@@ -346,10 +349,10 @@ class _Worker:
             self._process.stdin.write(line)
             self._process.stdin.flush()
 
-    def _answer(self) -> dict[str, object] | None:
+    def _answer(self) -> dict[str, Any] | None:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.endswith(b"\n"):
             return None
-        content: dict[str, object] = json.loads(line)
+        content: dict[str, Any] = json.loads(line)
         return content

@@ -8,6 +8,7 @@ that ended, and removes what it had not finished.
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import queue
 import signal
@@ -110,6 +111,17 @@ def outcome_of(content: dict[str, Any]) -> Outcome:
     return Outcome(**{**content, **paths, **sizes})
 
 
+class _Heard(logging.Handler):
+    """Keeps what the library logs for the parent, which says once what all workers would."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
 def main() -> None:
     """Answer requests until standard input ends; the process ends with it."""
     status = 1
@@ -128,18 +140,30 @@ def _work() -> int:
     content = json.loads(requests.readline())
     setup = Setup(**{**content, "options": DicomOptions(**content["options"])})
     try:
-        upscaler = setup.load()
+        upscaler, notes = _loaded(setup)
     except Exception as error:
         text = str(error) if isinstance(error, LightsrError) else f"unexpected {type(error).__name__} in a worker"
         _answer(answers, json.dumps({"error": text}).encode("ascii") + b"\n")
         return 1
-    _answer(answers, packed(identity(upscaler)))
+    start = dataclasses.asdict(identity(upscaler)) | {"notes": notes}
+    _answer(answers, json.dumps(start).encode("ascii") + b"\n")
     signal.signal(signal.SIGTERM, _stop)
     try:
         _serve(requests, answers, upscaler, setup)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # asked for twice, once is enough
         return 128 + signal.SIGTERM
     return 0
+
+
+def _loaded(setup: Setup) -> tuple["Upscaler", list[str]]:
+    """The model, and what was logged about it."""
+    heard, logger = _Heard(), logging.getLogger("lightsr")
+    logger.addHandler(heard)
+    try:
+        return setup.load(), heard.lines
+    finally:
+        logger.removeHandler(heard)
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO, upscaler: "Upscaler", setup: Setup) -> None:

@@ -47,6 +47,11 @@ def a_dataset(pixels: np.ndarray | None = None, **changes: Any) -> Dataset:
     dataset.BitsAllocated = dataset.BitsStored = 8 * pixels.dtype.itemsize
     dataset.HighBit = dataset.BitsStored - 1
     dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
+    return finished(dataset, pixels, changes)
+
+
+def finished(dataset: Dataset, pixels: np.ndarray, changes: dict[str, Any]) -> Dataset:
+    """The data set with these pixels and changes; what is changed to None goes."""
     content = np.ascontiguousarray(pixels).tobytes()
     dataset.PixelData = content + b"\0" * (len(content) % 2)
     dataset["PixelData"].VR = "OW" if pixels.dtype.itemsize == 2 else "OB"

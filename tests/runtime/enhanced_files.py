@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from .dicom_files import a_dataset
+from .dicom_files import a_dataset, finished
 
 CLASSES = {
     "CT": "1.2.840.10008.5.1.4.1.1.2.1",
@@ -104,15 +104,7 @@ def an_enhanced(
         per_frame.append(_with(of_one, own(index) if own else {}))
     dataset.SharedFunctionalGroupsSequence = [_with(of_all, shared or {})]
     dataset.PerFrameFunctionalGroupsSequence = per_frame
-    content = np.ascontiguousarray(pixels).tobytes()
-    dataset.PixelData = content + b"\0" * (len(content) % 2)
-    dataset["PixelData"].VR = "OW" if pixels.dtype.itemsize == 2 else "OB"
-    for name, value in changes.items():
-        if value is None:
-            delattr(dataset, name)
-        else:
-            setattr(dataset, name, value)
-    return dataset
+    return finished(dataset, pixels, changes)
 
 
 def _with(usual: dict[str, Any], changes: dict[str, Any]) -> Dataset:

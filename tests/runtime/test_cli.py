@@ -367,10 +367,11 @@ def an_installation(folder: Path, precisions: tuple[str, ...]) -> dict[str, str]
     return os.environ | {"PYTHONPATH": str(folder)}
 
 
-def test_what_is_made_by_fp32_instead_of_int8_says_so(scans: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_is_made_by_fp32_instead_of_int8_says_so_once(jobs: str, scans: Path, tmp_path: Path) -> None:
     environment = an_installation(tmp_path / "copy", ("int8",))
     command = [sys.executable, "-m", "lightsr.cli", str(scans), str(tmp_path / "out"), "--model", "tiny"]
-    command += ["--json", "--threads", "1"]
+    command += ["--json", "--threads", "1", "--jobs", jobs]
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert finished.stderr == (
         "lightsr-infer: tiny-x2-int8.onnx fails its self-test on this machine; tiny-x2-fp32.onnx is used instead\n"
