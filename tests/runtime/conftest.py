@@ -1,4 +1,4 @@
-"""Shared by the tests of hostile files: the files themselves, made once."""
+"""Shared by many tests: a made slice, and hostile files, made once."""
 
 import os
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from .attacks import ATTACKS
+from .dicom_files import a_dataset, save
 
 
 def file_name(attack: str) -> str:
@@ -26,3 +27,9 @@ def attack_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             list(threads.map(lambda name: ATTACKS[name].make(paths[name]), ATTACKS))
     return paths
+
+
+@pytest.fixture
+def ct(tmp_path: Path) -> Path:
+    """A made CT slice of 6 x 8 pixels."""
+    return save(a_dataset(), tmp_path / "ct.dcm")

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from lightsr import derive
+from lightsr import derive, dicom
+from lightsr.options import DEFAULTS, DicomOptions
 from PIL import Image as PillowImage
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -208,3 +209,15 @@ def encoded(pixels: np.ndarray, kind: str, **options: Any) -> bytes:
     extra = {"no_jp2": True} if kind == "JPEG2000" else {}
     PillowImage.fromarray(pixels).save(buffer, format=kind, **extra, **options)
     return buffer.getvalue()
+
+
+def enlarged(
+    path: Path, scale: int = 2, producer: derive.Producer = PRODUCER, options: DicomOptions = DEFAULTS
+) -> tuple[Any, Any, np.ndarray]:
+    """Source as pydicom reads it, result likewise, and the pixels that were written."""
+    with dicom.opened(path) as frames:
+        pixels = [image.pixels.repeat(scale, 0).repeat(scale, 1) for image in frames]
+        buffer = io.BytesIO()
+        derive.write(frames, pixels, scale=scale, producer=producer, options=options, file=buffer)
+    buffer.seek(0)
+    return pydicom.dcmread(path), pydicom.dcmread(buffer), np.array(pixels) if len(pixels) > 1 else pixels[0]
