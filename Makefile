@@ -8,13 +8,17 @@ DEV := .venv
 DEVICE := .venv-device
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-oracles lint format bench pictures clean
+.PHONY: demo test test-slow test-oracles lint format bench pictures clean
 
 demo: $(DEVICE)/installed
 	$(DEVICE)/bin/lightsr-infer --demo demo --force
 
 test: lint
 	$(DEV)/bin/python -m pytest
+
+# Pictures larger than memory: a quarter of an hour of a processor, 8 GiB of disk for a while.
+test-slow: $(DEV)/installed
+	$(DEV)/bin/python -m pytest -m slow
 
 test-oracles: $(DEV)/oracles
 	$(DEV)/bin/python -m pytest -m oracle tests/oracles

@@ -1,5 +1,6 @@
 """A picture enlarged band by band: one row of tiles after the other, in the memory of one."""
 
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightsr.ahead import CancelledError
 from lightsr.arrays import check_kind, refuse_not_finite
 from lightsr.errors import ImageError, ModelError
 from lightsr.image import luminance
@@ -48,6 +50,8 @@ class Work:
         For a model with fixed ranges; others do without.
     low, high : float
         Lowest and highest value of the result.
+    cancel : threading.Event, optional
+        Set by whoever does not want the rest any more: no further tile is begun.
     """
 
     model: Model
@@ -55,6 +59,7 @@ class Work:
     mapping: IntensityMap
     low: float
     high: float
+    cancel: threading.Event | None = None
 
     def band(
         self,
@@ -81,9 +86,16 @@ class Work:
         padding : (ndarray of bool, value), optional
             Where the window has no data, and the value that the network sees there.
         tally : Tally, optional
+
+        Raises
+        ------
+        lightsr.ahead.CancelledError
+        ModelError
         """
         scale = self.model.card.scale
         for tile in self.plan.across(top):
+            if self.cancel is not None and self.cancel.is_set():
+                raise CancelledError
             columns = slice(tile.left * scale, (tile.left + tile.columns) * scale)
             if window.ndim == 3:
                 values = self._colour(window, tile, first)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightsr import files, manifest, strays
+from lightsr.budget import shown
 from lightsr.cpus import available_cpus
 from lightsr.errors import OutputError
 from lightsr.folders import Job, mirrored
@@ -140,14 +141,21 @@ class _Run:
 
     def _work(self) -> None:
         asked, count, cpus = self.request.jobs, len(self.jobs), available_cpus()
-        how = share(asked, self.setup.threads, files=count, cpus=cpus)
+        limit = self.setup.max_memory
+        how = share(asked, self.setup.threads, files=count, cpus=cpus, max_memory=limit)
         if how.workers < min(asked, count):
+            by_memory = share(asked, self.setup.threads, files=count, cpus=cpus).workers > how.workers
+            why = (
+                f"memory that may be used: {shown(limit)}"
+                if by_memory and limit
+                else f"CPUs that may be used here: {cpus}"
+            )
             self.console.error(
-                f"lightsr-infer: --jobs {how.workers} instead of {asked}, with --threads {how.threads}: "
-                f"CPUs that may be used here: {cpus}"
+                f"lightsr-infer: --jobs {how.workers} instead of {asked}, with --threads {how.threads}: {why}"
             )
         if how.workers > 1:
-            self._work_in(Pool(replace(self.setup, threads=how.threads), self.jobs, how.workers))
+            setup = replace(self.setup, threads=how.threads, max_memory=how.max_memory)
+            self._work_in(Pool(setup, self.jobs, how.workers))
             return
         upscaler = self.setup.load()
         self.model = identity(upscaler)

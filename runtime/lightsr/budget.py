@@ -1,9 +1,12 @@
 """Memory as a budget: from a number of bytes to the tiles that keep within it."""
 
+import itertools
 import re
 from dataclasses import dataclass
 
 from lightsr.card import Precision
+from lightsr.errors import MemoryLimitError
+from lightsr.memory import available_bytes
 
 FLOOR_BYTES = 72 * 2**20
 """Interpreter, numpy, onnxruntime and a bundled model, before the first tile.
@@ -20,12 +23,28 @@ Measured on the bundled models: 5.2 to 7.9 in fp32, 2.1 to 3.3 in int8 (`tests/r
 RESULT_COPIES = 3
 """Float copies of a tile's result, as it is brought back to the picture's unit, rounded and counted."""
 
+WINDOWS, BANDS = 3, 2
+"""Rows that wait for their context, and bands of the result, that are there at once.
+
+The next ones are read and enlarged while the last ones are used; the third window is one whose padding is filled.
+"""
+
 LEAST_TILE_PX = 16
 """Smallest side of a tile, and the step in which sides are tried."""
 
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 UNITS |= {name: 2 ** (10 * power) for power, letter in enumerate("kmg", 1) for name in (letter, f"{letter}ib")}
 """Bytes of a unit, in lower case: K and KiB are 1024 as everywhere in memory limits, KB is 1000."""
+
+
+LEAST_DEFAULT_BYTES = 192 * 2**20
+"""A limit that nobody chose is no lower: on a device whose memory is full, that is better tried than refused."""
+
+
+def default_limit() -> int | None:
+    """Limit where none is chosen: a quarter of the memory available, None where nothing tells how much that is."""
+    available = available_bytes()
+    return None if available is None else max(available // 4, LEAST_DEFAULT_BYTES)
 
 
 def parse_size(size: str | int) -> int:
@@ -83,9 +102,9 @@ class Budget:
     def __post_init__(self) -> None:
         least = FLOOR_BYTES + self._tile_bytes(LEAST_TILE_PX, LEAST_TILE_PX, 1)
         if self.total < least:
-            raise ValueError(f"max_memory is {_shown(self.total)}; this model needs at least {_shown(least)}")
+            raise ValueError(f"max_memory is {shown(self.total)}; this model needs at least {shown(least)}")
 
-    def tile(self, columns: int, *, samples: int, item_bytes: int, most: int) -> tuple[int, int]:
+    def tile(self, columns: int, *, samples: int, item_bytes: int, most: int, beside: int = 0) -> tuple[int, int]:
         """Rows and columns of the tiles, the pair that computes least beside the tiles' cores.
 
         Parameters
@@ -98,31 +117,37 @@ class Budget:
             Of a value.
         most : int
             Largest side.
+        beside : int
+            Bytes that must be left for others.
 
         Raises
         ------
-        ValueError
+        MemoryLimitError
             Not even the smallest bands fit.
         """
+
+        def peak(tile: tuple[int, int]) -> int:
+            return beside + self.peak_bytes(tile, columns, samples=samples, item_bytes=item_bytes)
+
         sides = range(LEAST_TILE_PX, max(most, LEAST_TILE_PX) + 1, LEAST_TILE_PX)
-        fitting = [
-            (rows, across)
-            for rows in sides
-            for across in sides
-            if self.peak_bytes((rows, across), columns, samples=samples, item_bytes=item_bytes) <= self.total
-        ]
+        largest = sides[-1], sides[-1]
+        if peak(largest) <= self.total:
+            return largest
+        fitting = [tile for tile in itertools.product(sides, sides) if peak(tile) <= self.total]
         if not fitting:
-            least = self.peak_bytes((LEAST_TILE_PX, LEAST_TILE_PX), columns, samples=samples, item_bytes=item_bytes)
-            raise ValueError(
-                f"max_memory is {_shown(self.total)}; a picture of {columns} columns needs at least {_shown(least)}"
+            least = peak((LEAST_TILE_PX, LEAST_TILE_PX))
+            raise MemoryLimitError(
+                f"max_memory is {shown(self.total)}; a picture of {columns} columns needs at least {shown(least)}",
+                allowed=self.total,
+                needed=least,
             )
         return min(fitting, key=self._overhead)
 
     def peak_bytes(self, tile: tuple[int, int], columns: int, *, samples: int, item_bytes: int) -> int:
         """Bytes of a process that enlarges a picture band by band, parameters as those of `tile`."""
         rows, across = tile
-        waiting = 2 * rows + 2 * self.halo_px
-        band = 2 * rows * self.scale**2
+        waiting = WINDOWS * (rows + 2 * self.halo_px)
+        band = BANDS * rows * self.scale**2
         return FLOOR_BYTES + self._tile_bytes(rows, across, samples) + (waiting + band) * columns * samples * item_bytes
 
     def _overhead(self, tile: tuple[int, int]) -> tuple[float, int]:
@@ -137,10 +162,10 @@ class Budget:
         return int((rows + around) * (across + around) * (network + result))
 
 
-def _shown(size: int) -> str:
+def shown(size: int) -> str:
     """Size in MiB, rounded up, as `parse_size` reads it.
 
-    >>> _shown(2**20 + 1)
+    >>> shown(2**20 + 1)
     '2M'
     """
     return f"{-(-size // 2**20)}M"

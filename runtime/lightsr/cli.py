@@ -39,7 +39,16 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--model", metavar="NAME|FILE.onnx", help="bundled model or model file")
     p.add_argument("--precision", choices=("int8", "fp32"), help="of the model (default int8)")
     p.add_argument("--threads", type=positive, metavar="N", help="of each job (default all CPUs; 1 on shared machines)")
-    p.add_argument("--tile", type=_tile, metavar="N", help="tile side, low-resolution pixels (default 256)")
+    memory = p.add_mutually_exclusive_group()
+    memory.add_argument(
+        "--max-memory",
+        type=_size,
+        metavar="SIZE",
+        help="of the whole command with all its processes, such as 256M (default a quarter of what is available)",
+    )
+    memory.add_argument(
+        "--tile", type=_tile, metavar="N", help="tile side, low-resolution pixels, whatever memory that takes"
+    )
     existing = p.add_mutually_exclusive_group()
     existing.add_argument("--skip-existing", action="store_true", help="leave results that are there already")
     existing.add_argument("--force", action="store_true", help="overwrite results that are there already")
@@ -155,6 +164,15 @@ def positive(text: str, least: int = 1) -> int:
     return int(text)
 
 
+def _size(text: str) -> int:
+    from lightsr.budget import parse_size
+
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _tile(text: str) -> int:
     return positive(text, 16)
 
@@ -191,8 +209,8 @@ def main(argv: list[str] | None = None) -> int:
     chosen = {name: value for name, value in options.items() if value is not None}
     if any(modes) and chosen:
         p.error("options of DICOM files go with IN and OUT only")
-    if any(modes) and (arguments.jobs > 1 or arguments.shard or arguments.manifest):
-        p.error("options of many files go with IN and OUT only")
+    if any(modes) and (arguments.max_memory or arguments.jobs > 1 or arguments.shard or arguments.manifest):
+        p.error("options of many files, and --max-memory, go with IN and OUT only")
     if arguments.demo is not None and (arguments.model or arguments.scale or arguments.precision):
         p.error("--demo shows the default model in every precision; --model, --scale, --precision do not go with it")
     if not any(modes) and arguments.output is None:
@@ -273,6 +291,7 @@ def _listen_no_more() -> None:
 
 def _infer(arguments: argparse.Namespace, options: DicomOptions, command: Sequence[str]) -> int:
     from lightsr import batch, encoding
+    from lightsr.budget import default_limit
     from lightsr.worker import Setup
 
     encoding.check(options.compress)
@@ -289,6 +308,7 @@ def _infer(arguments: argparse.Namespace, options: DicomOptions, command: Sequen
         digests=arguments.json or arguments.manifest is not None,
         options=options,
         debug=arguments.debug,
+        max_memory=None if arguments.tile else arguments.max_memory or default_limit(),
         **({"tile": arguments.tile} if arguments.tile else {}),
     )
     request = batch.Request(

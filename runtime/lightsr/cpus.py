@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from lightsr import cgroups
 from lightsr.processor import SYSTEM, file_text
 
 
@@ -29,25 +30,10 @@ def available_cpus(*, system: Path = SYSTEM) -> int:
 def cgroup_quota(system: Path = SYSTEM) -> float | None:
     """CPUs that the control group of this process may use, None without a limit (or without Linux).
 
-    Both hierarchies are read: `cpu.max` of version 2, `cpu.cfs_quota_us` of version 1. In a
-    container the group is the root of what can be seen.
+    Both hierarchies are read: `cpu.max` of version 2, `cpu.cfs_quota_us` of version 1.
     """
-    limits: list[float] = []
-    for line in file_text(system / "proc/self/cgroup").splitlines():
-        number, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if number == "0" and not controllers:
-            homes, read = ["sys/fs/cgroup", "sys/fs/cgroup/unified"], _quota_2
-        elif "cpu" in controllers.split(","):
-            homes, read = ["sys/fs/cgroup/cpu", "sys/fs/cgroup/cpu,cpuacct"], _quota_1
-        else:
-            continue
-        for home in homes:
-            top = system / home
-            parts = [part for part in group.split("/") if part not in ("", ".", "..")]
-            # A container may see its own group as the root, under the name that it has on the host.
-            for depth in range(len(parts) + 1):
-                limits += read(top.joinpath(*parts[:depth]))
+    read = {1: _quota_1, 2: _quota_2}
+    limits = [quota for version, folder in cgroups.folders("cpu", system) for quota in read[version](folder)]
     return min(limits, default=None)
 
 

@@ -34,6 +34,15 @@ BASE_SECONDS, SECONDS_PER_MEGASAMPLE = 20, 10
 WALL_FACTOR = 4
 """Times as much may pass on a busy machine."""
 
+CHILD_BYTES = 72 * 2**20
+"""Resident memory of the child with its libraries, beside the frame."""
+
+CHILD_SAMPLE_BYTES = 16
+"""More of it for each value of a frame."""
+
+COPIES = 4
+"""Of a frame here: as it comes, as words, as values, in colours."""
+
 PLAIN_BYTES, MAX_COMPRESSION = 4 * 2**20, 256
 """So many bytes of pixels may come of any compressed bytes, further ones of no less than one in so many.
 
@@ -223,6 +232,19 @@ def started(
         yield decoder
     finally:
         decoder.close()
+
+
+def held_bytes(of: PixelDescription, compressed_bytes: int) -> int:
+    """Resident memory that decoding a frame takes, here and in the child.
+
+    Parameters
+    ----------
+    of : PixelDescription
+    compressed_bytes : int
+        Of the largest frame.
+    """
+    samples = of.rows * of.columns * of.samples
+    return CHILD_BYTES + CHILD_SAMPLE_BYTES * samples + COPIES * of.frame_bytes + 3 * compressed_bytes
 
 
 def word_bytes(found: Codestream, syntax: TransferSyntax, of: PixelDescription) -> int:

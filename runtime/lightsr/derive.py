@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
-from lightsr import capture, encoding, enhanced, geometry, provenance
+from lightsr import capture, encoding, enhanced, geometry, provenance, stored
 from lightsr.copies import REMOVED as REMOVED
 from lightsr.copies import check_texts, decoded_copy, strip
 from lightsr.dicom import silenced
@@ -50,6 +50,9 @@ PIXEL_COMPONENT_TAGS = range(0x00186044, 0x0018605B)
 IN_MEMORY_BYTES = 4 * 2**20
 """Enlarged pixels that wait for their header in memory; more wait in a file without a name."""
 
+WAITING_BYTES = 2 * IN_MEMORY_BYTES
+"""Memory of what waits: pixels, functional groups of frames, and a copy of either as it moves to a file."""
+
 
 def write(
     frames: Frames,
@@ -62,15 +65,16 @@ def write(
 ) -> None:
     """Write enlarged frames as DICOM.
 
-    Each frame goes to a temporary file as it comes, compressed where that was chosen, since the
+    Bands go to a temporary file as they come, compressed frame by frame where that was chosen, since the
     header in front of them says what they are: its instance UID depends on every pixel.
 
     Parameters
     ----------
     frames : Frames
         The source, as `lightsr.dicom.opened` gave it; left as it is.
-    enlarged : iterable of ndarray, each of shape (scale * h, scale * w[, 3]), dtype of the source
-        Enlarged stored values of every frame, in turn; one at a time is needed.
+    enlarged : iterable of ndarray, each of shape (n, scale * w[, 3]), dtype of the source
+        Enlarged stored values of every frame, in turn, each in bands from top to bottom that it
+        shares with no other.
     scale : int
     producer : Producer
     options : DicomOptions
@@ -98,7 +102,8 @@ def write(
             _write_groups(dataset, frames, scale, producer, groups)
         content = hashlib.sha256()
         pixel_data = encoding.PixelData(waiting, dataset, frames.count, options.compress, frames.source)
-        for pixels in enlarged:
+        rows = scale * frames.size[0]
+        for pixels in enlarged if options.compress == "none" else stored.whole(enlarged, rows):
             content.update(pixel_data.add(pixels))
         made_by = _made_by(scale, producer, options)
         dataset.SOPInstanceUID = uid_of(
@@ -111,6 +116,11 @@ def write(
             if behind is not None:
                 enhanced.append(groups, behind, dataset, file)
         pixel_data.append_to(file)
+
+
+def writing_bytes(frames: Frames, scale: int, options: DicomOptions = DEFAULTS) -> int:
+    """Memory that `write` takes beside the bands: what waits for its header, and a frame that is compressed."""
+    return WAITING_BYTES + encoding.compressing_bytes(scale**2 * frames.frame_bytes, options.compress)
 
 
 def _waiting(folder: str | None) -> "tempfile.SpooledTemporaryFile[bytes]":

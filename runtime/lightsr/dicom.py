@@ -5,27 +5,28 @@ never what an attribute says about a patient; pydicom's own warnings and errors 
 values and are therefore never passed on.
 """
 
+import collections
 import contextlib
 import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsr import functional_groups, gate, kinds, regions
+from lightsr import functional_groups, gate, kinds, native, regions
 from lightsr.colour import palette, rgb_from_palette, rgb_from_ybr
-from lightsr.elements import PixelElement
 from lightsr.errors import ImageError
 from lightsr.gate import Contents
 from lightsr.gate import is_bare as is_bare
 from lightsr.gate import is_dicom as is_dicom
 from lightsr.image import Frames, Image, Photometric
 from lightsr.options import DEFAULTS, DicomOptions
-from lightsr.pixels import GREY, PixelDescription, described, number, values_of, words_of
+from lightsr.pixels import GREY, PixelDescription, UnusedBits, described, number, values_of
 from lightsr.regions import Region
 from lightsr.syntaxes import DEFLATED
 
@@ -37,6 +38,9 @@ DECIDING_TAGS = (
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
 )
 """Attributes that say whether a file is read at all, and how many bytes its pixels take (PS3.3 C.7.6.3)."""
+
+PYDICOM_BYTES = 16 * 2**20
+"""Memory that pydicom takes, with a header."""
 
 Words = Callable[[int], NDArray[Any]]
 """Words of a frame, which is counted from 0, as if the data set were uncompressed."""
@@ -130,8 +134,10 @@ def _frames(contents: Contents, stack: contextlib.ExitStack, options: DicomOptio
     header.buffer = None  # of an inflated file: the whole content, which copies of the header would copy
     description = described(header, path)
     ratio = None
+    plain, held_bytes = None, PYDICOM_BYTES
     if not contents.syntax.codec:
-        words = _native(contents, contents.pixels, description)
+        plain = native.Native.of(contents, contents.pixels, description)
+        words = plain.frame
     else:
         if contents.pixels.length is not None:
             raise ImageError(f"{path}: {contents.syntax.name} pixels that are not in items; it is damaged")
@@ -141,6 +147,7 @@ def _frames(contents: Contents, stack: contextlib.ExitStack, options: DicomOptio
         words = stack.enter_context(decoder.started(contents.stream, parts, contents.syntax, description, path))
         stored = sum(length for frame in parts for _, length in frame)
         ratio = description.frames * description.frame_bytes / max(stored, 1) if contents.syntax.lossy else None
+        held_bytes += decoder.held_bytes(description, max(sum(n for _, n in frame) for frame in parts))
     groups, little = None, contents.syntax.little
     if kind in kinds.ENHANCED:
         element, stream = contents.frame_groups, contents.stream
@@ -151,6 +158,14 @@ def _frames(contents: Contents, stack: contextlib.ExitStack, options: DicomOptio
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
     make = _Maker(path, header, kind, description, words, located, groups, little=little)
+    bits: dict[int, UnusedBits] = collections.defaultdict(UnusedBits)
+
+    def band(index: int, top: int, bottom: int) -> NDArray[Any]:
+        assert plain is not None
+        with _told_as_image_errors(path):
+            rows = replace(description, rows=bottom - top)
+            return make.coloured(values_of(plain.rows(index, top, bottom), rows, path, bits[index]))
+
     return Frames(
         path,
         description.frames,
@@ -161,35 +176,12 @@ def _frames(contents: Contents, stack: contextlib.ExitStack, options: DicomOptio
         lossy_ratio=ratio,
         groups=groups,
         one_scale=groups is None or groups.one_scale,
+        band=None if plain is None else band,
+        dtype=description.dtype if make.photometric != "RGB" else np.dtype(np.uint8),
+        padding_range=make.padding_range,
+        regions=located,
+        held_bytes=held_bytes + contents.inflated_bytes,
     )
-
-
-def _native(contents: Contents, pixels: PixelElement, of: PixelDescription) -> Words:
-    """Frames of uncompressed pixels, whose length must be exactly what the header needs (PS3.5, 8.1.1).
-
-    Each is read by itself: a cine is never in memory as a whole.
-    """
-    path, needed, little = contents.path, of.frames * of.frame_bytes, contents.syntax.little
-    if pixels.length is None and contents.bare:
-        raise ImageError(f"{path}: compressed pixels, and no file meta information that says how; decompress it first")
-    if pixels.length is None:
-        raise ImageError(f"{path}: uncompressed pixels of unknown length; it is damaged")
-    if pixels.length not in (needed, needed + needed % 2):
-        raise ImageError(f"{path}: {pixels.length} bytes of pixels; its size needs {needed}; it is damaged")
-    if not little and of.allocated == 8 and pixels.vr == "OW":
-        raise ImageError(f"{path}: big-endian 8-bit pixels in 16-bit words; little-endian is allowed")
-    halved = of.photometric == "YBR_FULL_422" and not of.columns % 2 and not of.by_plane
-    if of.photometric.startswith("YBR") and of.photometric != "YBR_FULL" and not halved:
-        raise ImageError(f"{path}: uncompressed {of.photometric} of {of.columns} columns, which cannot be")
-
-    def words(index: int) -> NDArray[Any]:
-        contents.stream.seek(pixels.offset + index * of.frame_bytes)
-        content = contents.stream.read(of.frame_bytes)
-        if len(content) != of.frame_bytes:
-            raise ImageError(f"{path}: became shorter while it was read")
-        return words_of(content, of, little=little)
-
-    return words
 
 
 class _Maker:
@@ -236,9 +228,9 @@ class _Maker:
         with _told_as_image_errors(self.path):
             values = values_of(self.words(index), self.description, self.path)
             header = self.header if self.groups is None else self.groups.flat(index)
-            return self._image(self._coloured(values), header)
+            return self._image(self.coloured(values), header)
 
-    def _coloured(self, values: NDArray[Any]) -> NDArray[Any]:
+    def coloured(self, values: NDArray[Any]) -> NDArray[Any]:
         """Stored values of grey, colours as RGB; J2K's own colours are RGB already."""
         if self.palette is not None:
             return rgb_from_palette(values, *self.palette)

@@ -36,6 +36,12 @@ ITEM, SEQUENCE_END = 0xE000, 0xE0DD
 BAND_BYTES = 2**20
 """How much of a plane is compressed by run lengths at a time: numbers about it take 30 times as much."""
 
+RLE_BYTES, RLE_COPIES = 36 * 2**20, 4
+"""Memory that run lengths take: for numbers about a part of a plane, and as many times the frame."""
+
+J2K_BYTES, J2K_COPIES = 32 * 2**20, 16
+"""Memory that JPEG 2000 takes: the encoder, and as many times the frame, of which it holds 32-bit numbers."""
+
 LONGEST_RUN = 128
 """Bytes that one RLE segment's head can stand for (G.3.1)."""
 
@@ -102,7 +108,7 @@ class PixelData:
         return SYNTAXES[self._compression]
 
     def add(self, pixels: NDArray[Any]) -> memoryview:
-        """Put a frame behind those before it.
+        """Put a frame behind those before it; uncompressed, any number of its rows.
 
         Parameters
         ----------
@@ -115,11 +121,11 @@ class PixelData:
         """
         little = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
         native = little.data.cast("B")
-        if len(native) != self._frame_bytes:
-            raise ValueError(f"{len(native)} bytes of an enlarged frame; the header says {self._frame_bytes}")
         if self._compression == "none":
             self._waiting.write(native)
             return native
+        if len(native) != self._frame_bytes:
+            raise ValueError(f"{len(native)} bytes of an enlarged frame; the header says {self._frame_bytes}")
         if self._compression == "rle":
             content = rle(little)
         else:
@@ -156,6 +162,15 @@ class PixelData:
     def _copy_to(self, file: BinaryIO) -> None:
         self._waiting.seek(0)
         shutil.copyfileobj(self._waiting, file, 2**20)
+
+
+def compressing_bytes(frame_bytes: int, compression: Compression) -> int:
+    """Memory that compressing a frame takes, with the frame: measured, rounded up."""
+    if compression == "none":
+        return 0
+    if compression == "rle":
+        return RLE_BYTES + RLE_COPIES * frame_bytes
+    return J2K_BYTES + J2K_COPIES * frame_bytes
 
 
 def offset_tables(lengths: "array[int]") -> tuple["array[int]", "array[int]"]:

@@ -34,6 +34,23 @@ class PackageError(ImageError):
     reason = "package"
 
 
+class MemoryLimitError(ImageError):
+    """An image that needs more memory than is allowed.
+
+    Parameters
+    ----------
+    message : str
+    allowed, needed : int
+        Bytes.
+    """
+
+    reason = "memory"
+
+    def __init__(self, message: str, *, allowed: int, needed: int) -> None:
+        super().__init__(message)
+        self.allowed, self.needed = allowed, needed
+
+
 class ModelError(LightsrError):
     """A model file that is missing, damaged, unsafe or not a lightsr model."""
 

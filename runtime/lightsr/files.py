@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,7 +51,9 @@ class Format:
     opened : callable
         Path and `options` of DICOM files to a context that gives the file's `Frames`.
     write : callable
-        Writes the enlarged frames of a file.
+        Writes the enlarged bands of a file's frames.
+    writing_bytes : callable
+        Memory that `write` takes beside the bands, by frames, scale and options.
     suffixes : frozenset of str
         Ends of the names of such files, in lower case.
     result : str
@@ -62,6 +64,7 @@ class Format:
     holds: Callable[[bytes], bool]
     opened: Callable[..., AbstractContextManager[Frames]]
     write: Callable[..., None]
+    writing_bytes: Callable[[Frames, int, DicomOptions], int]
     suffixes: frozenset[str]
     result: str = ""
 
@@ -71,16 +74,22 @@ class Format:
         return frozenset({self.result}) if self.result else self.suffixes
 
 
-DICOM = Format("DICOM", dicom.is_dicom, dicom.opened, derive.write, frozenset({".dcm", ".dicom", ".ima"}))
+DICOM = Format(
+    "DICOM", dicom.is_dicom, dicom.opened, derive.write, derive.writing_bytes, frozenset({".dcm", ".dicom", ".ima"})
+)
+
+_PNG = Format("PNG", raster.is_png, raster.opened, raster.write, raster.writing_bytes, frozenset({".png"}))
+
+_NIFTI = Format("NIfTI", nifti.is_nifti, nifti.opened, nifti.write, nifti.writing_bytes, frozenset({".nii"}))
 
 FORMATS = (
-    Format("PNG", raster.is_png, raster.opened, raster.write, frozenset({".png"})),
-    Format("JPEG", raster.is_jpeg, raster.opened, raster.write, frozenset({".jpg", ".jpeg"}), result=".png"),
+    _PNG,
+    replace(_PNG, name="JPEG", holds=raster.is_jpeg, suffixes=frozenset({".jpg", ".jpeg"}), result=".png"),
     DICOM,  # before TIFF: the preamble of a DICOM file may be the header of a TIFF (PS3.10, 7.1)
-    Format("TIFF", tiff.is_tiff, tiff.opened, tiff.write, frozenset({".tif", ".tiff"})),
-    Format("NIfTI", nifti.is_nifti, nifti.opened, nifti.write, frozenset({".nii"})),
-    Format("gzipped NIfTI", nifti.is_gzipped_nifti, nifti.opened, nifti.write, frozenset({".nii.gz"})),
-    Format("NPY", npy.is_npy, npy.opened, npy.write, frozenset({".npy"})),
+    Format("TIFF", tiff.is_tiff, tiff.opened, tiff.write, tiff.writing_bytes, frozenset({".tif", ".tiff"})),
+    _NIFTI,
+    replace(_NIFTI, name="gzipped NIfTI", holds=nifti.is_gzipped_nifti, suffixes=frozenset({".nii.gz"})),
+    Format("NPY", npy.is_npy, npy.opened, npy.write, npy.writing_bytes, frozenset({".npy"})),
 )
 
 SUFFIXES = frozenset({".bmp", ".gif", ".gz", ".hdr", ".img", ".npz", ".webp"}).union(

@@ -55,6 +55,8 @@ class Contents:
         Where the pixels' element begins.
     bare : bool
         Whether the preamble was missing.
+    inflated_bytes : int
+        Length of a deflated data set that is in memory.
     """
 
     path: Path
@@ -64,6 +66,7 @@ class Contents:
     frame_groups: FrameGroupsElement | None = None
     header_end: int = 0
     bare: bool = False
+    inflated_bytes: int = 0
 
     def header_stream(self) -> BinaryIO:
         """The file up to its pixels, without functional groups of frames: they grow with the number of frames."""
@@ -112,16 +115,17 @@ def opened(path: Path, *, force: bool = False) -> Iterator[Contents]:
         if uid not in TRANSFER_SYNTAXES:
             raise ImageError(f"{path}: transfer syntax {name_of(uid)}; {ALLOWED}; decompress it first")
         syntax = TRANSFER_SYNTAXES[uid]
+        inflated = 0
         if uid == DEFLATED:
             stream, start = _inflated(stream, start, length, path)
-            length = stream.seek(0, 2)
+            length = inflated = stream.seek(0, 2)
         walk = Walk(stream, length, path, little=syntax.little)
         try:
             pixels = walk.to_pixels(start, implicit=syntax.implicit)
         except ImageError as error:  # contours of many megabytes are right where they belong
             raise (kinds.refusal(sop_class, path) if sop_class not in ("", *kinds.SOP_CLASSES) else error) from None
         stream.seek(0)
-        yield Contents(path, stream, syntax, pixels, walk.frame_groups, walk.header_end, bare=bool(missing))
+        yield Contents(path, stream, syntax, pixels, walk.frame_groups, walk.header_end, bool(missing), inflated)
 
 
 def is_dicom(head: bytes) -> bool:

@@ -1,5 +1,6 @@
 """A picture as it travels: stored values and what they mean."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from lightsr.errors import ImageError
 from lightsr.regions import Region
 
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 128_000_000
 """Pixels of one picture or frame above which a file is refused, before it is decoded."""
 
 Photometric = Literal["MONOCHROME1", "MONOCHROME2", "RGB"]
@@ -147,8 +148,15 @@ class Frames:
     one_scale : bool
         Equal stored values mean the same in all frames.
     band : callable or None
-        Gives stored values of the rows [top, bottom) of a frame, by (frame, top, bottom), where a file
-        lets them be read without the rest of the frame. Values are not yet checked: a frame's `Image` is.
+        Gives stored values of the rows [top, bottom) of a frame, by (frame, top, bottom), checked as those
+        of its `Image`, where a file lets them be read without the rest of the frame.
+    dtype : dtype
+        Of the stored values, of colour uint8.
+    padding_range, regions
+        Of every frame; see `Image`.
+    held_bytes : int
+        Memory that reading takes at its peak beside the rows that are asked for: libraries, what is
+        decoded as a whole, a child process.
     """
 
     source: Path
@@ -161,11 +169,35 @@ class Frames:
     groups: Any = field(default=None, repr=False, compare=False)
     one_scale: bool = True
     band: Callable[[int, int, int], NDArray[Any]] | None = field(default=None, repr=False, compare=False)
+    dtype: np.dtype[Any] = field(default=np.dtype(np.uint8), kw_only=True)
+    padding_range: tuple[int, int] | None = field(default=None, kw_only=True)
+    regions: tuple[Region, ...] = field(default=(), kw_only=True)
+    held_bytes: int = field(default=0, kw_only=True)
 
     @classmethod
     def of(cls, image: Image) -> "Frames":
         """One picture as a file of one frame."""
-        return cls(image.source, 1, image.size, image.photometric, lambda _: image, header=image.header)
+        return cls(
+            image.source,
+            1,
+            image.size,
+            image.photometric,
+            lambda _: image,
+            header=image.header,
+            dtype=image.pixels.dtype,
+            padding_range=image.padding_range,
+            regions=image.regions,
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a frame's pixels: (rows, columns) or (rows, columns, 3)."""
+        return (*self.size, 3) if self.photometric == "RGB" else self.size
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of a frame's pixels."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def __len__(self) -> int:
         return self.count

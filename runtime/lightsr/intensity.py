@@ -53,23 +53,53 @@ class IntensityMap:
         >>> IntensityMap.over(np.full((3, 3), level) for level in (5, 2, 9))
         IntensityMap(offset=2.0, span=7.0)
         """
-        kept = ASIDE_PX + 1
-        lowest = highest = np.empty(0)
-        count = 0
+        extremes = Extremes()
         for picture in pictures:
-            if not picture.size:
-                continue
-            count += picture.size
-            few = min(kept, picture.size)
-            ordered = np.partition(picture, (few - 1, picture.size - few), axis=None)
-            lowest = np.sort(np.concatenate((lowest, ordered[:few])))[:kept]
-            highest = np.sort(np.concatenate((highest, ordered[-few:])))[-kept:]
-        if not count:
+            extremes.add(picture)
+        return extremes.intensity()
+
+
+class Extremes:
+    """Lowest and highest values of pixels that come part by part: what an `IntensityMap` follows from."""
+
+    def __init__(self) -> None:
+        self._lowest = self._highest = np.empty(0)
+        self._count = 0
+
+    def add(self, pixels: NDArray[Any]) -> None:
+        """Count these pixels, of any shape."""
+        if not pixels.size:
+            return
+        few = min(ASIDE_PX + 1, pixels.size)
+        ordered = np.partition(pixels, (few - 1, pixels.size - few), axis=None)
+        self._keep(ordered[:few], ordered[-few:], pixels.size)
+
+    def repeat(self, value: float, count: int) -> None:
+        """Count one value several times, as where it is put in the place of padding."""
+        same = np.full(min(ASIDE_PX + 1, count), value)
+        self._keep(same, same, count)
+
+    def _keep(self, low: NDArray[Any], high: NDArray[Any], count: int) -> None:
+        kept = ASIDE_PX + 1
+        self._lowest = np.sort(np.concatenate((self._lowest, low)))[:kept]
+        self._highest = np.sort(np.concatenate((self._highest, high)))[-kept:]
+        self._count += count
+
+    def intensity(self) -> IntensityMap:
+        """Map of what was counted.
+
+        Raises
+        ------
+        lightsr.ImageError
+            No pixels, or NaN or infinity among them.
+        """
+        if not self._count:
             raise ImageError("no pixels; at least one is needed for an intensity map")
+        lowest, highest = self._lowest, self._highest
         if not (np.isfinite(lowest).all() and np.isfinite(highest).all()):
             raise ImageError("NaN or infinity among the pixels; leave these out, or replace them first")
-        aside = ASIDE_PX if count > 2 * ASIDE_PX else 0
+        aside = ASIDE_PX if self._count > 2 * ASIDE_PX else 0
         low, high = float(lowest[aside]), float(highest[-1 - aside])
         if low == high:
             low, high = float(lowest[0]), float(highest[-1])
-        return cls(low, high - low or 1.0)
+        return IntensityMap(low, high - low or 1.0)

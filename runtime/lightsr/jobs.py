@@ -32,6 +32,12 @@ STOP_SECONDS = 15
 TICK_SECONDS = 0.5
 """How often whoever waits for results is woken: for the clock of a bar, and for Ctrl-C on Windows."""
 
+PARENT_BYTES = 36 * 2**20
+"""Memory of the process that hands files out."""
+
+LEAST_WORKER_BYTES = 128 * 2**20
+"""Memory below which no further worker is started: tiles would become small, and time be lost around them."""
+
 _START = "import sys; sys.path[:] = sys.argv[1:]; from lightsr.worker import main; main()"
 """Isolated from its surroundings (-I), a worker imports from where its parent does."""
 
@@ -45,14 +51,17 @@ class Share:
     workers : int
     threads : int
         Of each worker.
+    max_memory : int, optional
+        Bytes of each worker.
     """
 
     workers: int
     threads: int
+    max_memory: int | None = None
 
 
-def share(asked: int, threads: int | None, *, files: int, cpus: int) -> Share:
-    """Workers and threads whose product is not above the CPUs.
+def share(asked: int, threads: int | None, *, files: int, cpus: int, max_memory: int | None = None) -> Share:
+    """Workers and threads whose product is not above the CPUs, and for all of which there is memory.
 
     Parameters
     ----------
@@ -63,6 +72,8 @@ def share(asked: int, threads: int | None, *, files: int, cpus: int) -> Share:
     files : int
     cpus : int
         That all of them may use together.
+    max_memory : int, optional
+        Bytes that all of them may have together, and the process that hands files out.
 
     >>> share(4, None, files=100, cpus=8)
     Share(workers=4, threads=2)
@@ -72,9 +83,15 @@ def share(asked: int, threads: int | None, *, files: int, cpus: int) -> Share:
     Share(workers=2, threads=3)
     >>> share(4, None, files=1, cpus=8)
     Share(workers=1, threads=8)
+    >>> share(4, 1, files=100, cpus=8, max_memory=300 * 2**20)
+    Share(workers=2, threads=1, max_memory=138412032)
     """
     workers = max(1, min(asked, files, cpus // (threads or 1)))
-    return Share(workers, threads or max(1, cpus // workers))
+    if max_memory is not None and workers > 1:
+        workers = max(1, min(workers, (max_memory - PARENT_BYTES) // LEAST_WORKER_BYTES))
+        if workers > 1:
+            max_memory = (max_memory - PARENT_BYTES) // workers
+    return Share(workers, threads or max(1, cpus // workers), max_memory)
 
 
 @dataclass(frozen=True)

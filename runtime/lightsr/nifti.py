@@ -51,6 +51,12 @@ MAX_PIXEL_RATIO = 1.25
 OWN_TEXT = b"lightsr "
 """How descrip of a result of ours begins."""
 
+NIBABEL_BYTES = 24 * 2**20
+"""Memory that nibabel takes."""
+
+GZIPPED_COPIES = 3
+"""Of a slice that is read from inside gzip, which gives no row by itself."""
+
 GZIP_LEVEL = 1
 """Of results: as nibabel writes them; more costs a small device more time than it saves room."""
 
@@ -138,14 +144,25 @@ def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
 
         def band(frame: int, top: int, bottom: int) -> NDArray[Any]:
             with stored.told_as_image_errors(path, "NIfTI"):
-                rows = values.size[0]
-                return values.rows(stream, frame, rows - bottom, rows - top)[::-1]
+                rows = values.rows(stream, frame, values.size[0] - bottom, values.size[0] - top)[::-1]
+            stored.finite(rows, path, where=voxel(header.fields, frame), top=top)
+            return rows
 
         def make(frame: int) -> Image:
             pixels = np.ascontiguousarray(band(frame, 0, values.size[0]))
             return stored.image(pixels, "MONOCHROME2", path, where=voxel(header.fields, frame), header=header)
 
-        yield Frames(path, count, values.size, "MONOCHROME2", make, header=header, band=None if gzipped else band)
+        yield Frames(
+            path,
+            count,
+            values.size,
+            "MONOCHROME2",
+            make,
+            header=header,
+            band=None if gzipped else band,
+            dtype=stored.native_type(values.dtype),
+            held_bytes=NIBABEL_BYTES + (GZIPPED_COPIES * values.frame_bytes if gzipped else 0),
+        )
 
 
 def voxel(fields: Any, frame: int) -> Callable[[int, int], str]:
@@ -283,7 +300,7 @@ def _check_length(stream: Any, offset: int, needed: int, length: int, gzipped: b
 def write(
     frames: Frames, enlarged: Iterable[NDArray[Any]], *, scale: int, producer: Any, options: Any = None, file: BinaryIO
 ) -> None:
-    """Write the `enlarged` frames as NIfTI of the source's version, type and byte order, gzipped if it was.
+    """Write the `enlarged` bands of all frames as NIfTI of the source's version, type and byte order, gzipped or not.
 
     Kept are units, scaling and display range (scl_slope, scl_inter, cal_min, cal_max), codes of
     position, timing and slice order. Free texts and extensions are not: nobody knows what
@@ -303,13 +320,32 @@ def write(
         )
     fields = derived(source, scale=scale, producer=producer)
     dtype = np.dtype(TYPES[int(fields["datatype"])]).newbyteorder(fields.endianness)
-    with contextlib.ExitStack() as stack:
-        stream: Any = file
-        if source.gzipped:  # without name and time
-            stream = stack.enter_context(gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0))
+    if not source.gzipped:
+        file.write(fields.binaryblock + b"\0" * 4)
+        _write_upwards(file, enlarged, rows, dtype)
+        return
+    # Without name and time.
+    with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as stream:
         stream.write(fields.binaryblock + b"\0" * 4)
-        for pixels in enlarged:
+        for pixels in stored.whole(enlarged, rows):
             stream.write(np.ascontiguousarray(pixels[::-1], dtype).data.cast("B"))
+
+
+def writing_bytes(frames: Frames, scale: int, options: Any = None) -> int:
+    """Memory that `write` takes beside the bands: inside gzip, a slice from its last row on."""
+    return 2 * scale**2 * frames.frame_bytes if frames.header.gzipped else 0
+
+
+def _write_upwards(file: BinaryIO, bands: Iterable[NDArray[Any]], rows: int, dtype: np.dtype[Any]) -> None:
+    """Write frames of `rows` rows whose bands come downwards: what comes last stands first."""
+    start, done = file.tell(), 0
+    for band in bands:
+        row_bytes = band.shape[1] * dtype.itemsize
+        frame, top = divmod(done, rows)
+        file.seek(start + (frame * rows + rows - top - len(band)) * row_bytes)
+        file.write(np.ascontiguousarray(band[::-1], dtype).data.cast("B"))
+        done += len(band)
+    file.seek(0, 2)
 
 
 def derived(source: Header, *, scale: int, producer: Any) -> Any:

@@ -18,6 +18,10 @@ MAX_HEADER = 10_000
 """Bytes of a header that are parsed; numpy's own bound for files that nobody vouches for."""
 
 
+TURNED_COPIES = 3
+"""Of an array in Fortran order: as it was read, turned, and in this machine's byte order."""
+
+
 def is_npy(head: bytes) -> bool:
     """Whether a file that begins with `head` is an NPY."""
     return head.startswith(NPY_MAGIC)
@@ -61,9 +65,14 @@ def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
         size, channels = (shape[0], shape[1]), 3 if len(shape) == 3 else 1
         values = stored.Plain(path, dtype, size, channels, offset)
 
+        where = stored.place(0, 1)
+
         def band(frame: int, top: int, bottom: int) -> NDArray[Any]:
             with stored.told_as_image_errors(path, "NPY"):
-                return values.rows(stream, frame, top, bottom)
+                rows = values.rows(stream, frame, top, bottom)
+            if channels == 1:
+                stored.finite(rows, path, where=where, top=top)
+            return rows
 
         def turned() -> NDArray[Any]:
             """Whole array in Fortran order: its first index runs fastest."""
@@ -74,10 +83,20 @@ def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
 
         def make(frame: int) -> Image:
             pixels = turned() if fortran else band(frame, 0, size[0])
-            return stored.image(pixels, photometric, path, where=stored.place(0, 1), header=dtype)
+            return stored.image(pixels, photometric, path, where=where, header=dtype)
 
         photometric: Photometric = "RGB" if channels == 3 else "MONOCHROME2"
-        yield Frames(path, 1, size, photometric, make, header=dtype, band=None if fortran else band)
+        yield Frames(
+            path,
+            1,
+            size,
+            photometric,
+            make,
+            header=dtype,
+            band=None if fortran else band,
+            dtype=stored.native_type(dtype),
+            held_bytes=TURNED_COPIES * needed if fortran else 0,
+        )
 
 
 def _header(stream: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -112,8 +131,15 @@ def _named(dtype: np.dtype[Any]) -> str:
 def write(
     frames: Frames, enlarged: Iterable[NDArray[Any]], *, scale: int, producer: Any, options: Any = None, file: BinaryIO
 ) -> None:
-    """Write the `enlarged` only frame as NPY 1.0 in C order, in the dtype and byte order of its source."""
-    (pixels,) = enlarged
-    header = {"descr": np.lib.format.dtype_to_descr(frames.header), "fortran_order": False, "shape": pixels.shape}
+    """Write the `enlarged` bands of the only frame as NPY 1.0 in C order, in the dtype and byte order of its source."""
+    rows, columns, *samples = frames.shape
+    shape = (scale * rows, scale * columns, *samples)
+    header = {"descr": np.lib.format.dtype_to_descr(frames.header), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
-    file.write(np.ascontiguousarray(pixels, frames.header).data.cast("B"))
+    for band in enlarged:
+        file.write(np.ascontiguousarray(band, frames.header).data.cast("B"))
+
+
+def writing_bytes(frames: Frames, scale: int, options: Any = None) -> int:
+    """Memory that `write` takes beside the bands: none."""
+    return 0

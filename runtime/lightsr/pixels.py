@@ -182,7 +182,15 @@ def words_of(content: bytes, of: PixelDescription, *, little: bool = True) -> ND
     return np.ascontiguousarray(words.reshape(of.shape))
 
 
-def values_of(words: NDArray[Any], of: PixelDescription, path: Path) -> NDArray[Any]:
+@dataclass
+class UnusedBits:
+    """What was found in the bits of a frame's words that hold no value, as far as its rows were looked at."""
+
+    any: bool = False
+    no_sign: bool = False
+
+
+def values_of(words: NDArray[Any], of: PixelDescription, path: Path, found: UnusedBits | None = None) -> NDArray[Any]:
     """Stored values that stand in words.
 
     Parameters
@@ -191,6 +199,8 @@ def values_of(words: NDArray[Any], of: PixelDescription, path: Path) -> NDArray[
     of : PixelDescription
     path : Path
         For messages.
+    found : UnusedBits, optional
+        Of the frame, where these are only some of its rows.
 
     Returns
     -------
@@ -210,8 +220,10 @@ def values_of(words: NDArray[Any], of: PixelDescription, path: Path) -> NDArray[
     undeclared = ~np.array(of.overlay_bits, words.dtype)
     unused_bits = ~np.array(((1 << of.stored) - 1) << of.low_bit, words.dtype)
     # Some writers leave the unused bits of negative values at 0, in every word of a picture.
-    all_zero = of.signed and not (words & unused_bits & undeclared).any()
-    if not all_zero and (foreign & undeclared).any():
+    found = found or UnusedBits()
+    found.any |= bool((words & unused_bits & undeclared).any())
+    found.no_sign |= bool((foreign & undeclared).any())
+    if found.no_sign and (found.any or not of.signed):
         raise ImageError(
             f"{path}: values outside its {of.stored} stored bits, perhaps an overlay that its header does not "
             "declare; values within them are allowed"

@@ -110,16 +110,18 @@ def located(item: Any, size: tuple[int, int]) -> Region | None:
     return Region(top, left, min(bottom, rows - 1) - top + 1, min(right, columns - 1) - left + 1)
 
 
-def outside(regions: tuple[Region, ...], size: tuple[int, int], scale: int) -> NDArray[np.bool_]:
-    """Which pixels of an enlarged picture lie in none of its regions.
+def outside(regions: tuple[Region, ...], size: tuple[int, int], scale: int, *, top: int = 0) -> NDArray[np.bool_]:
+    """Which pixels of an enlarged picture, or of some of its rows, lie in none of its regions.
 
     Parameters
     ----------
     regions : tuple of Region
         In pixels of the picture as it was.
     size : (int, int)
-        Rows and columns of the picture as it was.
+        Rows and columns of the picture as it was, or of the part.
     scale : int
+    top : int
+        Row of the picture that is the part's first.
 
     Returns
     -------
@@ -131,6 +133,7 @@ def outside(regions: tuple[Region, ...], size: tuple[int, int], scale: int) -> N
     """
     mask = np.ones((scale * size[0], scale * size[1]), dtype=np.bool_)
     for region in regions:
-        rows = slice(scale * region.top, scale * (region.top + region.rows))
+        first, last = region.top - top, region.top + region.rows - top
+        rows = slice(scale * max(first, 0), scale * max(last, 0))
         mask[rows, scale * region.left : scale * (region.left + region.columns)] = False
     return mask

@@ -31,6 +31,9 @@ MAX_SEGMENTS = 1_000_000
 MAX_TILE = 2**24
 """Pixels of a tile that is larger than its picture."""
 
+UNPACKED_COPIES = 4
+"""Of a segment that is unpacked: its bytes before and after, its differences and their sums."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -159,16 +162,27 @@ def rows(stream: BinaryIO, layout: Layout, segments: NDArray[np.int64], top: int
         for y in range(top // height, -(-bottom // height)):
             first, last = max(top, y * height), min(bottom, (y + 1) * height)
             for x in range(across):
-                values = _segment(stream, layout, segments[(plane * down + y) * across + x], y)
+                wanted = slice(first - y * height, last - y * height)
+                values = _segment(stream, layout, segments[(plane * down + y) * across + x], y, wanted)
                 columns = min(width, layout.size[1] - x * width)
                 place = np.s_[first - top : last - top, x * width : x * width + columns]
-                result[(*place, *channels)] = values[first - y * height : last - y * height, :columns]
+                result[(*place, *channels)] = values[:, :columns]
     return result if layout.channels > 1 else result[..., 0]
 
 
-def _segment(stream: BinaryIO, layout: Layout, place: NDArray[np.int64], down: int) -> NDArray[Any]:
-    needed = layout.segment_bytes(down)
-    stream.seek(int(place[0]))
+def held_bytes(layout: Layout) -> int:
+    """Memory that `rows` takes beside its result: packed segments are unpacked whole, plain ones read by rows."""
+    return 0 if layout.compression == NONE else UNPACKED_COPIES * layout.segment_bytes(0)
+
+
+def _segment(stream: BinaryIO, layout: Layout, place: NDArray[np.int64], down: int, wanted: slice) -> NDArray[Any]:
+    """Some rows of a segment, (rows, columns, channels) in native byte order."""
+    shape, needed, start = layout.segment_shape(down), layout.segment_bytes(down), int(place[0])
+    if layout.compression == NONE:
+        row_bytes = needed // shape[0]
+        shape, needed = (wanted.stop - wanted.start, *shape[1:]), (wanted.stop - wanted.start) * row_bytes
+        start, wanted = start + wanted.start * row_bytes, slice(None)
+    stream.seek(start)
     content = stream.read(needed if layout.compression == NONE else int(place[1]))
     if layout.compression in DEFLATE:
         content = _inflated(content, needed, layout.path)
@@ -176,7 +190,7 @@ def _segment(stream: BinaryIO, layout: Layout, place: NDArray[np.int64], down: i
         content = unpacked(content, needed)
     if len(content) < needed:
         raise ImageError(f"{layout.path}: a TIFF with a strip or tile that ends early; nothing was read from it")
-    return _unpredicted(content, layout, layout.segment_shape(down))
+    return _unpredicted(content, layout, shape)[wanted]
 
 
 def _inflated(content: bytes, needed: int, path: Path) -> bytes:

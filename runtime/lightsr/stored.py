@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -72,7 +72,12 @@ class Plain:
 
 def native(values: NDArray[Any]) -> NDArray[Any]:
     """The same values in this machine's byte order."""
-    return values.astype(values.dtype.newbyteorder("="), copy=False)
+    return values.astype(native_type(values.dtype), copy=False)
+
+
+def native_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The same type in this machine's byte order."""
+    return dtype.newbyteorder("=")
 
 
 def check_size(rows: int, columns: int, path: Path) -> None:
@@ -105,16 +110,48 @@ def image(
     """
     if pixels.ndim == 3:
         return Image(pixels, (0, 255), photometric, path, header=header)
+    low, high = finite(pixels, path, where=where)
+    return Image(pixels, (low, high), photometric, path, header=header)
+
+
+def finite(pixels: NDArray[Any], path: Path, *, where: Callable[[int, int], str], top: int = 0) -> tuple[float, float]:
+    """Lowest and highest value of a grey picture, or of its rows from `top` on.
+
+    Raises
+    ------
+    ImageError
+        A value is not finite or beyond `MAX_FLOAT`; its place is named.
+    """
     low, high = pixels.min().item(), pixels.max().item()  # NaN where one value is
     if pixels.dtype.kind == "f" and not max(-low, high) <= float(np.float32(MAX_FLOAT)):
         row, column = np.argwhere(~(np.abs(pixels) <= MAX_FLOAT))[0].tolist()
         value = pixels[row, column]
         found = "NaN" if np.isnan(value) else "infinity" if np.isinf(value) else f"a value beyond {MAX_FLOAT:g}"
         raise ImageError(
-            f"{path}: {found} at {where(row, column)}; "
+            f"{path}: {found} at {where(top + row, column)}; "
             "finite values are allowed; replace what stands for missing ones first"
         )
-    return Image(pixels, (low, high), photometric, path, header=header)
+    return low, high
+
+
+def whole(bands: Iterable[NDArray[Any]], rows: int) -> Iterator[NDArray[Any]]:
+    """Frames of `rows` rows from their bands, which none of two shares.
+
+    >>> [frame.shape for frame in whole([np.zeros((2, 5)), np.zeros((1, 5))] * 2, 3)]
+    [(3, 5), (3, 5)]
+    """
+    frame, filled = np.empty(0), 0
+    for band in bands:
+        if not filled:
+            if len(band) == rows:
+                yield band
+                continue
+            frame = np.empty((rows, *band.shape[1:]), band.dtype)
+        frame[filled : filled + len(band)] = band
+        filled += len(band)
+        if filled == rows:
+            yield frame
+            frame, filled = np.empty(0), 0
 
 
 def place(frame: int, count: int) -> Callable[[int, int], str]:

@@ -9,6 +9,7 @@ TIFF Revision 6.0, Adobe 1992, of which tags are named by number; ImageJ: the te
 """
 
 import contextlib
+import itertools
 import json
 import math
 import re
@@ -56,6 +57,9 @@ MAX_CLASSIC_BYTES = 2**32 - 2**25
 
 STRIP_BYTES = 1 << 18
 """About the length of a strip of a result, which is written strip by strip."""
+
+TIFFFILE_BYTES = 16 * 2**20
+"""Memory that tifffile takes."""
 
 MAX_LONG = 2**32 - 1
 
@@ -147,15 +151,28 @@ def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
 
         def band(frame: int, top: int, bottom: int) -> NDArray[Any]:
             with stored.told_as_image_errors(path, "TIFF"):
-                return segments.rows(stream, layouts[frame], places[frame], top, bottom)
+                rows = segments.rows(stream, layouts[frame], places[frame], top, bottom)
+            where = stored.place(frame, count)
+            if channels == 1:
+                stored.finite(rows, path, where=where, top=top)
+            _refuse_missing(rows, path, pages[frame], where, top)
+            return rows
 
         def make(frame: int) -> Image:
             where = stored.place(frame, count)
-            image = stored.image(band(frame, 0, size[0]), photometric, path, where=where, header=header)
-            _refuse_missing(image, pages[frame], where)
-            return image
+            return stored.image(band(frame, 0, size[0]), photometric, path, where=where, header=header)
 
-        yield Frames(path, count, size, photometric, make, header=header, band=band)
+        yield Frames(
+            path,
+            count,
+            size,
+            photometric,
+            make,
+            header=header,
+            band=band,
+            dtype=stored.native_type(header.dtype),
+            held_bytes=TIFFFILE_BYTES + max(segments.held_bytes(layout) for layout in layouts),
+        )
 
 
 def _header(pages: list[Directory], path: Path) -> Header:
@@ -247,24 +264,26 @@ def _imagej(text: str, pages: int, values: int, path: Path) -> str:
     return "".join(f"{line}\n" for line in kept) if kept and kept[0].startswith("ImageJ=") else ""
 
 
-def _refuse_missing(image: Image, page: Directory, where: Callable[[int, int], str]) -> None:
+def _refuse_missing(
+    rows: NDArray[Any], path: Path, page: Directory, where: Callable[[int, int], str], top: int
+) -> None:
     """Refuse pixels that stand for missing values, as GDAL's tag says."""
     if NODATA not in page.tags:
         return
     try:
         value = float(page.text(NODATA).strip("\0 \n"))
     except ValueError as error:
-        raise ImageError(f"{image.source}: a TIFF whose GDAL_NODATA is no number; remove it first") from error
-    found = np.argwhere(image.pixels == value)
+        raise ImageError(f"{path}: a TIFF whose GDAL_NODATA is no number; remove it first") from error
+    found = np.argwhere(rows == value)
     if found.size:
-        missing = where(int(found[0][0]), int(found[0][1]))
-        raise ImageError(f"{image.source}: a missing value (GDAL_NODATA) at {missing}; replace missing values first")
+        missing = where(top + int(found[0][0]), int(found[0][1]))
+        raise ImageError(f"{path}: a missing value (GDAL_NODATA) at {missing}; replace missing values first")
 
 
 def write(
     frames: Frames, enlarged: Iterable[NDArray[Any]], *, scale: int, producer: Any, options: Any = None, file: BinaryIO
 ) -> None:
-    """Write the `enlarged` frames as TIFF, without compression, in strips, in the source's byte order.
+    """Write the `enlarged` bands of all frames as TIFF, without compression, in strips, in the source's byte order.
 
     Resolution, in pixels per unit, grows by `scale`, so that a pixel becomes smaller and the
     picture stays as large as it was. Texts of the source are left out but ImageJ's numbers.
@@ -287,10 +306,11 @@ def write(
     across, down = (_larger(ratio, scale) for ratio in source.resolution or (Fraction(0), Fraction(0)))
     resolution = (across, down) if source.resolution and across and down else None
     words = f"lightsr {producer.version} AI super-resolution x{scale}, not for primary diagnosis"
+    strips = _strips(enlarged, rows, high, source.dtype)
     with tifffile.TiffWriter(file, bigtiff=big, byteorder=source.order) as writer:
-        for number, pixels in enumerate(enlarged):
+        for number in range(frames.count):
             writer.write(
-                (_strip(pixels[top : top + high], source.dtype) for top in range(0, rows, high)),
+                itertools.islice(strips, -(-rows // high)),
                 shape=(rows, columns, 3) if colour else (rows, columns),
                 dtype=source.dtype,
                 rowsperstrip=min(high, rows),
@@ -305,8 +325,24 @@ def write(
             )
 
 
-def _strip(pixels: NDArray[Any], dtype: np.dtype[Any]) -> bytes:
-    return np.ascontiguousarray(pixels, dtype).tobytes()
+def writing_bytes(frames: Frames, scale: int, options: Any = None) -> int:
+    """Memory that `write` takes beside the bands: strips, which may be higher than them."""
+    return 4 * max(STRIP_BYTES, scale * frames.frame_bytes // frames.size[0])
+
+
+def _strips(bands: Iterable[NDArray[Any]], rows: int, high: int, dtype: np.dtype[Any]) -> Iterator[bytes]:
+    """Strips of `high` rows, the last of each frame of `rows` rows perhaps lower, from bands of any height."""
+    waiting, done = b"", 0
+    for band in bands:
+        row_bytes = band[0].nbytes
+        content = np.ascontiguousarray(band, dtype).data.cast("B")
+        while content:
+            strip_bytes = min(high, rows - done) * row_bytes
+            part = content[: strip_bytes - len(waiting)]
+            waiting, content = waiting + part, content[len(part) :]
+            if len(waiting) == strip_bytes:
+                yield waiting
+                waiting, done = b"", done + high if done + high < rows else 0
 
 
 def _larger(ratio: Fraction, scale: int) -> tuple[int, int] | None:

@@ -274,7 +274,7 @@ class Upscaler:
         mapping = intensity or self._mapping(None, _finite(_slices(source, step), step))
         return shape[0], _slices(source, step), mapping
 
-    def plan(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> TilePlan:
+    def plan(self, shape: tuple[int, ...], dtype: np.dtype[Any], *, beside: int = 0) -> TilePlan:
         """Tiles of a picture.
 
         Parameters
@@ -282,19 +282,18 @@ class Upscaler:
         shape : (int, int) or (int, int, 3)
         dtype : dtype
             It counts where there is a limit of memory.
+        beside : int
+            Bytes of that limit that others need.
 
         Raises
         ------
-        lightsr.ImageError
+        lightsr.errors.MemoryLimitError
             Too wide for the limit of memory.
         """
         tile: int | tuple[int, int] = self.tile
         if self.budget is not None:
             samples = shape[2] if len(shape) > 2 else 1
-            try:
-                tile = self.budget.tile(shape[1], samples=samples, item_bytes=dtype.itemsize, most=self.tile)
-            except ValueError as error:
-                raise ImageError(str(error)) from error
+            tile = self.budget.tile(shape[1], samples=samples, item_bytes=dtype.itemsize, most=self.tile, beside=beside)
         return TilePlan.for_picture(
             (shape[0], shape[1]), tile=tile, halo=self.card.halo_px, alignment=self.card.alignment_px
         )

@@ -44,6 +44,8 @@ class Setup:
     ----------
     model, scale, precision, threads, tile
         As `lightsr.load` takes them.
+    max_memory : int, optional
+        Bytes that this process and those that it starts may have at their peak.
     overwrite, skip_existing, digests, options
         As `lightsr.pipeline.enlarge_file` takes them.
     debug : bool
@@ -55,6 +57,7 @@ class Setup:
     precision: Precision | None = None
     threads: int | None = None
     tile: int = TILE_PX
+    max_memory: int | None = None
     overwrite: bool = False
     skip_existing: bool = False
     digests: bool = False
@@ -66,9 +69,14 @@ class Setup:
 
         Raises
         ------
-        ModelError
+        LightsrError
+            Of the model, or it does not fit into the memory allowed.
         """
-        return load(self.model, scale=self.scale, precision=self.precision, threads=self.threads, tile=self.tile)
+        limited = {"tile": self.tile} if self.max_memory is None else {"max_memory": self.max_memory}
+        try:
+            return load(self.model, scale=self.scale, precision=self.precision, threads=self.threads, **limited)
+        except ValueError as error:
+            raise LightsrError(f"--max-memory: {error}", reason="memory") from error
 
 
 def identity(upscaler: "Upscaler") -> ModelIdentity:

@@ -56,11 +56,11 @@ def test_a_library_that_says_what_it_reads_is_heard(tmp_path: Path, monkeypatch:
     (tmp_path / "sitecustomize.py").write_text(
         "import warnings\n"
         "import lightsr.pipeline as pipeline\n"
-        "enlarge = pipeline.enlarge\n"
-        "def enlarge_aloud(image, upscaler, **options):\n"
-        "    warnings.warn(f'odd value {image.header.AccessionNumber}')\n"
-        "    return enlarge(image, upscaler, **options)\n"
-        "pipeline.enlarge = enlarge_aloud\n"
+        "enlarged = pipeline.enlarged_bands\n"
+        "def enlarged_aloud(frames, upscaler, **options):\n"
+        "    warnings.warn(f'odd value {frames.header.AccessionNumber}')\n"
+        "    return enlarged(frames, upscaler, **options)\n"
+        "pipeline.enlarged_bands = enlarged_aloud\n"
     )
 
     def count(out: Path) -> int:

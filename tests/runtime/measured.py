@@ -24,9 +24,10 @@ def look(pid, marks, seen, parent):
         with open(f"/proc/{pid}/status") as file:
             marks.append(next((int(line.split()[1]) for line in file if line.startswith("VmHWM")), 0))
         seen.add(pid)
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            for other in file.read().split():
-                look(other, marks, seen, line)
+        for task in os.listdir(f"/proc/{pid}/task"):  # of every thread that has started one
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                for other in file.read().split():
+                    look(other, marks, seen, line)
     except OSError:
         pass
 

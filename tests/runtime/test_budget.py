@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lightsr.budget import FLOOR_BYTES, Budget, parse_size
+from lightsr.errors import MemoryLimitError
 from lightsr.model import BundledModel, bundled_models
 
 MIB = 2**20
@@ -86,10 +87,10 @@ def test_tiles_keep_within_the_budget_and_the_largest_side(
     budget = a_budget(total * MIB)
     try:
         rows, across = budget.tile(columns, samples=samples, item_bytes=item_bytes, most=256)
-    except ValueError as error:
+    except MemoryLimitError as error:
         assert f"max_memory is {total}M" in str(error)
         least = parse_size(str(error).rsplit(" ", 1)[1])
-        assert least > total * MIB
+        assert least >= error.needed > error.allowed == total * MIB
         a_budget(least).tile(columns, samples=samples, item_bytes=item_bytes, most=256)
         return
     assert 16 <= rows <= 256

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightsr import files, nifti
+from lightsr.enlarging import enlarge
 from lightsr.errors import ImageError
-from lightsr.pipeline import enlarge, enlarge_file
+from lightsr.pipeline import enlarge_file
 
 from .broken_files import cuts, mutations, refused
 

@@ -11,11 +11,12 @@ import lightsr
 import numpy as np
 import pydicom
 import pytest
-from lightsr import files, pipeline, raster
+from lightsr import enlarging, files, levels, pipeline, raster
 from lightsr.bands import Tally
 from lightsr.card import Precision
 from lightsr.errors import ImageError
-from lightsr.image import Image
+from lightsr.image import Frames, Image
+from lightsr.levels import Levels
 from lightsr.regions import Region
 from lightsr.resample import interpolate
 
@@ -38,7 +39,7 @@ def image(pixels: np.ndarray, **changes: object) -> Image:
 
 
 def test_no_value_leaves_the_range_of_the_source(picture: np.ndarray, fp32: lightsr.Upscaler) -> None:
-    result = pipeline.enlarge(image(picture), fp32)
+    result = enlarging.enlarge(image(picture), fp32)
     assert result.dtype == picture.dtype
     assert result.min() >= picture.min()
     assert result.max() <= picture.max()
@@ -51,7 +52,7 @@ def test_what_was_clipped_is_counted(
     grey = (picture // 8).astype(np.uint8)
     pixels = np.stack([grey] * 3, axis=-1) if photometric == "RGB" else grey
     tally = Tally()
-    pipeline.enlarge(image(pixels, photometric=photometric), fp32, tally=tally)
+    enlarging.enlarge(image(pixels, photometric=photometric), fp32, tally=tally)
     free = np.rint(fp32(grey.astype(np.float32)))
     expected = int(((free < grey.min()) | (free > grey.max())).sum())
     assert expected > 0
@@ -70,10 +71,10 @@ def test_what_was_clipped_is_counted(
 def test_inverted_pictures_are_seen_as_trained(picture: np.ndarray, fp32: lightsr.Upscaler) -> None:
     low, high = int(picture.min()), int(picture.max())
     inverted = (low + high - picture).astype(picture.dtype)
-    expected = pipeline.enlarge(image(picture), fp32).astype(int)
-    found = pipeline.enlarge(image(inverted, photometric="MONOCHROME1"), fp32).astype(int)
+    expected = enlarging.enlarge(image(picture), fp32).astype(int)
+    found = enlarging.enlarge(image(inverted, photometric="MONOCHROME1"), fp32).astype(int)
     assert np.abs(low + high - found - expected).max() <= 1
-    assert np.abs(low + high - pipeline.enlarge(image(inverted), fp32).astype(int) - expected).max() > 1
+    assert np.abs(low + high - enlarging.enlarge(image(inverted), fp32).astype(int) - expected).max() > 1
 
 
 @pytest.mark.parametrize("value", [-2000, 300])
@@ -86,7 +87,7 @@ def test_padding_keeps_its_value_and_place(value: int, picture: np.ndarray, fp32
     real = stored[~padding]
     limits = (int(real.min()), int(real.max()))
     source = image(stored, padding=padding, padding_range=(value, value), value_range=limits)
-    result = pipeline.enlarge(source, fp32)
+    result = enlarging.enlarge(source, fp32)
     mask = padding.repeat(2, 0).repeat(2, 1)
     assert (result[mask] == value).all()
     assert (result[~mask] != value).all()
@@ -97,25 +98,25 @@ def test_no_computed_value_looks_like_padding(picture: np.ndarray, fp32: lightsr
     """The header reserves values that no pixel of the source has, and that the network would give."""
     reserved = (300, 420)
     stored = np.where((picture >= 300) & (picture <= 420), 500, picture).astype(np.uint16)
-    free = pipeline.enlarge(image(stored), fp32)
+    free = enlarging.enlarge(image(stored), fp32)
     assert ((free >= 300) & (free <= 420)).any()
-    held = pipeline.enlarge(image(stored, padding_range=reserved), fp32)
+    held = enlarging.enlarge(image(stored, padding_range=reserved), fp32)
     assert not ((held >= 300) & (held <= 420)).any()
 
 
 def test_a_picture_of_padding_alone_is_refused(fp32: lightsr.Upscaler) -> None:
     pixels = np.full((8, 8), -2000, np.int16)
     with pytest.raises(ImageError, match="every pixel is padding"):
-        pipeline.enlarge(image(pixels, padding=np.ones((8, 8), bool)), fp32)
+        enlarging.enlarge(image(pixels, padding=np.ones((8, 8), bool)), fp32)
 
 
 def test_grey_stays_grey_and_colour_stays_in_place(picture: np.ndarray, fp32: lightsr.Upscaler) -> None:
     grey = (picture // 8).astype(np.uint8)
     colour = np.stack([grey] * 3, axis=-1)
-    result = pipeline.enlarge(image(colour, value_range=(0, 255)), fp32)
+    result = enlarging.enlarge(image(colour, value_range=(0, 255)), fp32)
     assert (result == result[..., :1]).all()
     colour[10:30, 10:30] = (200, 20, 20)
-    result = pipeline.enlarge(image(colour, value_range=(0, 255)), fp32)
+    result = enlarging.enlarge(image(colour, value_range=(0, 255)), fp32)
     inside = result[26:54, 26:54].astype(int)
     assert np.abs(inside - np.array([200, 20, 20])).max() <= 3
     assert (result[:, 90:] == result[:, 90:, :1]).all()
@@ -123,13 +124,13 @@ def test_grey_stays_grey_and_colour_stays_in_place(picture: np.ndarray, fp32: li
 
 def test_luminance_goes_through_the_network(picture: np.ndarray, fp32: lightsr.Upscaler) -> None:
     grey = (picture // 8).astype(np.uint8)
-    colour = pipeline.enlarge(image(np.stack([grey] * 3, axis=-1), value_range=(0, 255)), fp32)
+    colour = enlarging.enlarge(image(np.stack([grey] * 3, axis=-1), value_range=(0, 255)), fp32)
     assert np.abs(colour[..., 0].astype(int) - fp32(grey).astype(int)).max() <= 1
 
 
 def test_results_too_large_for_their_format_are_refused(fp32: lightsr.Upscaler) -> None:
     with pytest.raises(ImageError, match="65535"):
-        pipeline.enlarge(image(np.zeros((1, 40_000), np.uint8)), fp32)
+        enlarging.enlarge(image(np.zeros((1, 40_000), np.uint8)), fp32)
 
 
 def test_only_the_input_itself_needs_more_than_force(tmp_path: Path, fp32: lightsr.Upscaler) -> None:
@@ -179,6 +180,10 @@ def results(path: Path, upscaler: lightsr.Upscaler, target: Path) -> np.ndarray:
     return found
 
 
+def shared_levels(frames: Frames, upscaler: lightsr.Upscaler) -> list[Levels]:
+    return [found for _, found in levels.of_frames(frames, unit=upscaler.card.intensity == "unit")]
+
+
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2", "RGB"])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_still_scene_does_not_flicker(
@@ -190,13 +195,12 @@ def test_a_still_scene_does_not_flicker(
     found = results(path, upscaler, tmp_path / "b.dcm")
     assert np.array_equal(found[0], found[4])
     with files.opened(path) as frames:
-        value_range, intensity = pipeline.common_scale(frames, upscaler)
-        assert value_range == ((0, 255) if photometric == "RGB" else (cine.min(), cine.max()))
+        shared = shared_levels(frames, upscaler)
+        assert (shared[0].low, shared[0].high) == ((0, 255) if photometric == "RGB" else (cine.min(), cine.max()))
         for index in range(5):
-            alone = replace(frames[index], value_range=value_range)
-            assert np.array_equal(found[index], pipeline.enlarge(alone, upscaler, intensity=intensity))
+            assert np.array_equal(found[index], enlarging.enlarge(frames[index], upscaler, levels=shared[index]))
         if precision == "int8":  # a scale of its own would make another picture: the test can fail
-            own = [pipeline.enlarge(frames[index], upscaler) for index in range(5)]
+            own = [enlarging.enlarge(frames[index], upscaler) for index in range(5)]
             assert not np.array_equal(found, own)
 
 
@@ -204,7 +208,8 @@ def test_one_scale_is_that_of_all_frames_as_one_picture(
     cine: np.ndarray, tmp_path: Path, int8: lightsr.Upscaler
 ) -> None:
     with files.opened(save(a_cine(cine), tmp_path / "a.dcm")) as frames:
-        assert pipeline.common_scale(frames, int8)[1] == lightsr.IntensityMap.of(cine.reshape(-1, cine.shape[2]))
+        whole = lightsr.IntensityMap.of(cine.reshape(-1, cine.shape[2]))
+        assert [found.intensity for found in shared_levels(frames, int8)] == [whole] * 5
 
 
 @pytest.mark.parametrize("alike", [True, False])
@@ -223,11 +228,10 @@ def test_frames_whose_values_mean_the_same_have_one_scale(
     path = save(an_enhanced(stored, "MR", shared={name: None}, own=own), tmp_path / "a.dcm")
     found = results(path, upscaler, tmp_path / "b.dcm")
     with files.opened(path) as frames:
-        value_range, intensity = pipeline.common_scale(frames, upscaler)
-        together = [
-            pipeline.enlarge(replace(image, value_range=value_range), upscaler, intensity=intensity) for image in frames
-        ]
-        alone = [pipeline.enlarge(image, upscaler) for image in frames]
+        (low, high), intensity, lowest = levels.together(frames, unit=upscaler.card.intensity == "unit")
+        shared = [Levels(low, high, level, intensity) for level in lowest if level is not None]
+        together = [enlarging.enlarge(image, upscaler, levels=own) for image, own in zip(frames, shared, strict=True)]
+        alone = [enlarging.enlarge(image, upscaler) for image in frames]
     assert not np.array_equal(together, alone)
     assert np.array_equal(found, together if alike else alone)
     if not alike:
@@ -338,8 +342,8 @@ def test_outside_the_regions_is_interpolated(
 ) -> None:
     upscaler: lightsr.Upscaler = request.getfixturevalue(precision)
     source = image(picture, photometric=photometric)
-    everywhere = pipeline.enlarge(source, upscaler)
-    result = pipeline.enlarge(replace(source, regions=REGIONS), upscaler)
+    everywhere = enlarging.enlarge(source, upscaler)
+    result = enlarging.enlarge(replace(source, regions=REGIONS), upscaler)
     plain = bicubic(picture, picture.min(), picture.max())
     assert result.dtype == picture.dtype
     assert np.array_equal(result[inside()], everywhere[inside()])
@@ -351,8 +355,8 @@ def test_outside_the_regions_is_interpolated(
 def test_colour_outside_the_regions_is_interpolated(picture: np.ndarray, fp32: lightsr.Upscaler) -> None:
     grey = (picture // 5).astype(np.uint8)
     source = image(np.stack([grey, 255 - grey, grey[::-1]], axis=-1), value_range=(0, 255))
-    everywhere = pipeline.enlarge(source, fp32)
-    result = pipeline.enlarge(replace(source, regions=REGIONS), fp32)
+    everywhere = enlarging.enlarge(source, fp32)
+    result = enlarging.enlarge(replace(source, regions=REGIONS), fp32)
     plain = np.stack([bicubic(source.pixels[..., channel], 0, 255) for channel in range(3)], axis=-1)
     assert np.array_equal(result[inside()], everywhere[inside()])
     assert np.array_equal(result[~inside()], plain[~inside()])
@@ -363,7 +367,7 @@ def test_regions_that_cover_everything_change_nothing(picture: np.ndarray, fp32:
     halves = (Region(0, 0, 45, 40), Region(0, 40, 45, 30))
     for found in (halves, (Region(0, 0, 45, 70),)):
         assert np.array_equal(
-            pipeline.enlarge(image(picture, regions=found), fp32), pipeline.enlarge(image(picture), fp32)
+            enlarging.enlarge(image(picture, regions=found), fp32), enlarging.enlarge(image(picture), fp32)
         )
 
 
@@ -379,7 +383,7 @@ def test_padding_outside_the_regions_stays_padding(picture: np.ndarray, fp32: li
         value_range=(int(real.min()), int(real.max())),
         regions=REGIONS,
     )
-    result = pipeline.enlarge(source, fp32)
+    result = enlarging.enlarge(source, fp32)
     assert np.array_equal(result == -2000, padding.repeat(2, 0).repeat(2, 1))
 
 

@@ -185,15 +185,15 @@ def test_debug_shows_places_and_no_texts(tmp_path: Path) -> None:
     save(dataset, tmp_path / "in" / "a.dcm")
     (tmp_path / "sitecustomize.py").write_text(
         "import lightsr.pipeline as pipeline\n"
-        "def enlarge(image, upscaler, **options):\n"
-        "    raise KeyError(str(image.header.PatientName))\n"
-        "pipeline.enlarge = enlarge\n"
+        "def enlarged(frames, upscaler, **options):\n"
+        "    raise KeyError(str(frames.header.PatientName))\n"
+        "pipeline.enlarged_bands = enlarged\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "lightsr.cli", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "tiny"]
     measured = run([*command, "--debug"], timeout=120, env=environment)
     assert measured.status == 3
-    assert "raise KeyError(str(image.header.PatientName))\nKeyError (its text may quote the file" in measured.err
+    assert "raise KeyError(str(frames.header.PatientName))\nKeyError (its text may quote the file" in measured.err
     assert not found(measured.err + measured.out)
     measured = run([*command, "--force"], timeout=120, env=environment)
     assert measured.err == f"lightsr-infer: {tmp_path / 'in' / 'a.dcm'}: unexpected KeyError; --debug shows where\n"

@@ -74,7 +74,7 @@ def test_what_would_change_is_refused(depth: int, colour: int, name: str, tmp_pa
 
 def test_a_huge_header_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    for size in ((60_000, 60_000), (12_000, 9_000)):
+    for size in ((60_000, 60_000), (12_000, 12_000)):
         path.write_bytes(png(8, 0, size))
         with pytest.raises(ImageError, match="million"):
             raster.read(path)
@@ -150,8 +150,8 @@ def test_the_size_of_pixels_is_kept_true(
 
 def test_the_limit_of_pixels_is_the_one_that_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    path.write_bytes(png_of(b"", size=(10_001, 10_000)))
-    with pytest.raises(ImageError, match=r"10000x10001 pixels; at most 100 million are allowed"):
+    path.write_bytes(png_of(b"", size=(10_001, 12_800)))
+    with pytest.raises(ImageError, match=r"12800x10001 pixels; at most 128 million are allowed"):
         raster.read(path)
 
 

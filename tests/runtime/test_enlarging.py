@@ -1,0 +1,120 @@
+"""Frames by bands are frames as wholes, whatever their format says about their pixels."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightsr
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lightsr import enlarging, files
+from lightsr.bands import Tally
+from lightsr.image import Frames
+from lightsr.regions import Region
+
+from .dicom_files import a_cine, a_dataset, save
+
+MODELS = {name: lightsr.load("tiny", scale=2, precision=name, threads=1).model for name in ("fp32", "int8")}
+
+
+def joined(frames: Frames, upscaler: lightsr.Upscaler, tally: Tally | None = None) -> np.ndarray:
+    """All frames of the result, one below the other."""
+    return np.concatenate([band.pixels for band in enlarging.enlarged_bands(frames, upscaler, tally=tally)])
+
+
+def as_wholes(frames: Frames) -> Frames:
+    """The same file as if it gave no rows by themselves."""
+    return replace(frames, band=None)
+
+
+def agree(path: Path, tile: int, *, model: str = "int8", regions: tuple[Region, ...] = ()) -> np.ndarray:
+    """Enlarge a file by rows and by frames, and find the same."""
+    upscaler, tally, other = lightsr.Upscaler(MODELS[model], tile=tile), Tally(), Tally()
+    with files.opened(path) as frames:
+        assert frames.band is not None
+        frames = replace(frames, regions=regions or frames.regions)
+        found = joined(frames, upscaler, tally)
+        assert np.array_equal(found, joined(as_wholes(frames), upscaler, other))
+        assert found.dtype == frames.dtype
+        assert tally == other
+    return found
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("model", ["fp32", "int8"])
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.uint8, np.int8])
+def test_padding_and_inversion_by_rows(photometric: str, model: str, dtype: Any, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    pixels = random.integers(20, 100, (75, 41)).astype(dtype)
+    pixels[:30, :9] = 7
+    changes = {"PixelPaddingValue": 7, "PhotometricInterpretation": photometric}
+    found = agree(save(a_dataset(pixels, **changes), tmp_path / "a.dcm"), 16, model=model)
+    assert (found[:60, :18] == 7).all()
+    assert not (found[60:] == 7).any()
+    assert found[60:].min() >= 20
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_regions_by_rows(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    rows, columns = data.draw(st.integers(1, 80)), data.draw(st.integers(1, 40))
+    top, left = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
+    region = Region(top, left, data.draw(st.integers(1, rows - top)), data.draw(st.integers(1, columns - left)))
+    shape = (rows, columns, 3) if data.draw(st.booleans()) else (rows, columns)
+    pixels = np.random.default_rng(rows).integers(0, 256, shape, np.uint8)
+    path = save(a_cine(pixels[None]), tmp_path_factory.mktemp("regions") / "a.dcm")
+    agree(path, data.draw(st.sampled_from([16, 32, 256])), regions=(region,))
+
+
+@pytest.mark.parametrize("by_plane", [0, 1])
+def test_colours_by_rows(by_plane: int, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (70, 20, 3), np.uint8)
+    stored = np.ascontiguousarray(pixels.transpose(2, 0, 1)) if by_plane else pixels
+    dataset = a_cine(pixels[None], PlanarConfiguration=by_plane)
+    dataset.PixelData = stored.tobytes()
+    path = save(dataset, tmp_path / "a.dcm")
+    with files.opened(path) as frames:
+        assert frames.band is not None
+        assert np.array_equal(frames.band(0, 13, 40), pixels[13:40])
+    agree(path, 16)
+
+
+def test_halved_colours_by_rows(tmp_path: Path) -> None:
+    """YBR_FULL_422: two pixels share their colour differences (PS3.3 C.7.6.3.1.2)."""
+    content = np.random.default_rng(3).integers(0, 256, (50, 10, 4), np.uint8)
+    dataset = a_cine(np.zeros((1, 50, 20, 3), np.uint8), PhotometricInterpretation="YBR_FULL_422")
+    dataset.PixelData = content.tobytes()
+    path = save(dataset, tmp_path / "a.dcm")
+    with files.opened(path) as frames:
+        assert frames.band is not None
+        assert np.array_equal(frames.band(0, 13, 40), frames[0].pixels[13:40])
+    agree(path, 16)
+
+
+def test_a_cine_by_rows_keeps_one_scale_and_its_blank_frames(tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    frames = random.integers(10, 60, (4, 40, 24)).astype(np.uint16) * np.array([1, 9, 0, 2], np.uint16)[:, None, None]
+    frames[3, :5] = 0
+    dataset = a_cine(frames, PixelPaddingValue=0)
+    found = agree(save(dataset, tmp_path / "a.dcm"), 16).reshape(4, 80, 48)
+    assert not found[2].any()
+    assert not found[3, :10].any()
+    assert found[0].min() >= frames[0].min()
+
+
+def test_overlay_bits_by_rows_are_judged_as_those_of_the_frame(tmp_path: Path) -> None:
+    """Negative values with unused bits of 0 are read if all words are so, and refused where some are not."""
+    pixels = np.full((60, 8), -5, np.int16)
+    consistent = (pixels & 0xFFF).astype(np.int16)
+    path = save(a_dataset(consistent, BitsStored=12, HighBit=11), tmp_path / "a.dcm")
+    assert (agree(path, 16) == -5).all()
+    mixed = consistent.copy()
+    mixed[-1, -1] = -5
+    path = save(a_dataset(mixed, BitsStored=12, HighBit=11), tmp_path / "b.dcm")
+    with (
+        files.opened(path) as frames,
+        pytest.raises(lightsr.ImageError, match="outside its 12 stored bits"),
+    ):
+        joined(frames, lightsr.Upscaler(MODELS["int8"], tile=16))
