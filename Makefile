@@ -24,6 +24,7 @@ lint: $(DEV)/installed
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports --no-logo
 
 format: $(DEV)/installed
 	$(DEV)/bin/ruff check --fix .
