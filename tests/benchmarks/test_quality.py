@@ -397,7 +397,7 @@ def test_ctrl_c_keeps_what_was_measured(
 def test_the_command_offers_every_degradation(capsys: pytest.CaptureFixture[str]) -> None:
     for kind in get_args(Degradation):
         assert arguments.parser().parse_args(["quality", "--data", ".", "--degradation", kind]).degradation == kind
-    for wrong in (["--degradation", "cubic"], ["--limit", "0"], ["--threads", "-1"]):
+    for wrong in (["--degradation", "cubic"], ["--images", "0"], ["--threads", "-1"]):
         with pytest.raises(SystemExit) as stopped:
             main(["quality", "--data", ".", *wrong])
         assert stopped.value.code == 2
