@@ -1,4 +1,4 @@
-"""Shared by many tests: a made slice, and hostile files, made once."""
+"""Shared by many tests: a made slice, hostile files, made once, and models."""
 
 import os
 import re
@@ -6,6 +6,8 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import lightsr
+import numpy as np
 import pytest
 
 from .attacks import ATTACKS
@@ -33,3 +35,22 @@ def attack_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def ct(tmp_path: Path) -> Path:
     """A made CT slice of 6 x 8 pixels."""
     return save(a_dataset(), tmp_path / "ct.dcm")
+
+
+@pytest.fixture(scope="module")
+def fp32() -> lightsr.Upscaler:
+    """`tiny` at x2 in fp32."""
+    return lightsr.load("tiny", scale=2, precision="fp32", threads=1)
+
+
+@pytest.fixture(scope="module")
+def int8() -> lightsr.Upscaler:
+    """`tiny` at x2 in int8."""
+    return lightsr.load("tiny", scale=2, precision="int8", threads=1)
+
+
+@pytest.fixture
+def cine(picture: np.ndarray) -> np.ndarray:
+    """Five frames of uint8, two equal ones far apart, with a bright flash and a dark frame between them."""
+    still = (picture // 8).astype(np.uint8)
+    return np.stack([still, still // 4, np.minimum(still, 90) + 160, still // 2, still])
