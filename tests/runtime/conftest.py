@@ -12,6 +12,7 @@ import pytest
 
 from .attacks import ATTACKS
 from .dicom_files import a_dataset, save
+from .written import write_png
 
 
 def file_name(attack: str) -> str:
@@ -54,3 +55,14 @@ def cine(picture: np.ndarray) -> np.ndarray:
     """Five frames of uint8, two equal ones far apart, with a bright flash and a dark frame between them."""
     still = (picture // 8).astype(np.uint8)
     return np.stack([still, still // 4, np.minimum(still, 90) + 160, still // 2, still])
+
+
+@pytest.fixture
+def scans(tmp_path: Path, picture: np.ndarray, samples: Path) -> Path:
+    """A folder with a CT, 8- and 16-bit PNG and colour in a subfolder."""
+    folder = tmp_path / "scans"
+    write_png(folder / "grey" / "16.png", picture)
+    write_png(folder / "grey" / "8.png", (picture // 8).astype(np.uint8))
+    write_png(folder / "colour.png", np.stack([(picture // 8).astype(np.uint8)] * 3, axis=-1))
+    (folder / "ct.dcm").write_bytes((samples / "CT_small.dcm").read_bytes())
+    return folder
