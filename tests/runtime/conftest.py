@@ -9,9 +9,11 @@ from pathlib import Path
 import lightsr
 import numpy as np
 import pytest
+from lightsr import raster
 
 from .attacks import ATTACKS
-from .dicom_files import a_dataset, save
+from .dicom_files import a_cine, a_dataset, compressed, rle, save
+from .runs import enlarge, results
 from .written import write_png
 
 
@@ -66,3 +68,30 @@ def scans(tmp_path: Path, picture: np.ndarray, samples: Path) -> Path:
     write_png(folder / "colour.png", np.stack([(picture // 8).astype(np.uint8)] * 3, axis=-1))
     (folder / "ct.dcm").write_bytes((samples / "CT_small.dcm").read_bytes())
     return folder
+
+
+@pytest.fixture
+def study(tmp_path: Path, picture: np.ndarray) -> Path:
+    """Three series of DICOM slices, a compressed cine and PNG: 14 files."""
+    folder = tmp_path / "study"
+    for series in range(3):
+        (folder / f"series {series}").mkdir(parents=True)
+        for number in range(3):
+            pixels = np.roll(picture, 5 * number + series, axis=1).astype(np.int16)
+            changes = {"SOPInstanceUID": f"1.2.3.{series}.{number}", "SeriesInstanceUID": f"1.2.3.{series}"}
+            save(a_dataset(pixels, **changes), folder / f"series {series}" / f"{number}.dcm")
+    stored = np.stack([(np.roll(picture, shift, axis=0) // 8).astype(np.uint8) for shift in range(6)])
+    compressed(a_cine(stored), "1.2.840.10008.1.2.5", [rle(frame[None]) for frame in stored], folder / "cine.dcm")
+    for number in range(4):
+        with (folder / f"{number}.png").open("wb") as file:
+            raster.write_png(np.tile(np.roll(picture, number, axis=0), (3, 3)), file)
+    return folder
+
+
+@pytest.fixture
+def whole(study: Path, tmp_path: Path) -> dict[str, bytes]:
+    """Results of one job, undisturbed."""
+    assert enlarge(study, tmp_path / "whole", "--threads", "1") == 0
+    found = results(tmp_path / "whole")
+    assert len(found) == 14
+    return found
