@@ -39,6 +39,13 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
     assert not lost
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:tests|docs|deploy|train|export|runtime|benchmarks)/[\w./-]+)`", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_every_public_name_is_in_the_reference() -> None:
     page = (ROOT / "docs" / "reference" / "lightsr.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^::: lightsr\.(\w+)$", page, re.MULTILINE)) == set(lightsr.__all__) - {"__version__"}

@@ -17,6 +17,7 @@ from lightsr.errors import LightsrError
 
 if TYPE_CHECKING:
     from lightsr_train.settings import RunConfig
+    from lightsr_train.training import Trainer
 
 
 def parser() -> argparse.ArgumentParser:
@@ -171,17 +172,20 @@ def _train(arguments: argparse.Namespace) -> int:
             report=report,
             should_stop=lambda: stop.wanted,
         )
-    if trainer.stage == trainer.config.last and trainer.step >= trainer.settings.steps:
-        if processes.first:
-            print(f"{arguments.out}: trained; next: lightsr-export {arguments.out} -o DIR", file=sys.stderr)
-        return 0
+    finished = trainer.stage == trainer.config.last and trainer.step >= trainer.settings.steps
     if processes.first:
-        print(
-            f"\n{arguments.out}: stopped in stage {trainer.stage.name} at step {trainer.step:,}, saved; "
-            "--resume goes on",
-            file=sys.stderr,
-        )
-    return 128 + (stop.signal or signal.SIGTERM)
+        _say_the_end(arguments.out, trainer, finished=finished)
+    return 0 if finished else 128 + (stop.signal or signal.SIGTERM)
+
+
+def _say_the_end(run: Path, trainer: "Trainer", *, finished: bool) -> None:
+    if finished:
+        print(f"{run}: trained; next: lightsr-export {run} -o DIR", file=sys.stderr)
+        return
+    print(
+        f"\n{run}: stopped in stage {trainer.stage.name} at step {trainer.step:,}, saved; --resume goes on",
+        file=sys.stderr,
+    )
 
 
 class _StopOnSignal:
