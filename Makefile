@@ -6,9 +6,10 @@
 PYTHON ?= python3
 DEV := .venv
 DEVICE := .venv-device
+DOCS := .venv-docs
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-oracles lint format bench pictures clean
+.PHONY: demo test test-slow test-oracles lint format docs bench pictures clean
 
 demo: $(DEVICE)/installed
 	$(DEVICE)/bin/lightsr-infer --demo demo --force
@@ -27,10 +28,15 @@ lint: $(DEV)/installed
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports --no-logo
 
 format: $(DEV)/installed
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
+
+# The site, in site/; any page that does not fit, be it by a broken link, ends it.
+docs: $(DOCS)/installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build
 
 # The pages of results, from docs/results; the page itself names the commands that made these.
 bench: $(DEV)/installed
@@ -44,7 +50,7 @@ pictures: demo
 	cp demo/ct.png demo/mr.png demo/us.png docs/pictures/
 
 clean:
-	rm -rf $(DEV) $(DEVICE) build dist demo
+	rm -rf $(DEV) $(DEVICE) $(DOCS) build dist demo site
 
 RUNTIME := $(shell find runtime -type f -not -name '*.pyc' 2>/dev/null)
 
@@ -58,6 +64,12 @@ $(DEV)/installed: pyproject.toml constraints.txt
 	@echo "installing the development tools into $(DEV); PyTorch takes a while"
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/python $(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(DOCS)/installed: pyproject.toml constraints.txt
+	@echo "installing what makes the site into $(DOCS)"
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python $(PIP_INSTALL) --editable '.[docs]'
 	@touch $@
 
 $(DEV)/oracles: $(DEV)/installed

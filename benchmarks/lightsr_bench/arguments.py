@@ -5,12 +5,23 @@ from pathlib import Path
 from typing import Any
 
 from lightsr import __version__
+from lightsr.arguments import Parser
 from lightsr.cli import positive
 
 
 def parser() -> argparse.ArgumentParser:
     """Arguments of `lightsr-bench`."""
-    p = argparse.ArgumentParser(prog="lightsr-bench", description="Measure lightsr models beside what people use.")
+    p = Parser(
+        prog="lightsr-bench",
+        description="Measure lightsr models beside what people use.",
+        examples=(
+            "lightsr-bench device tiny base --json device.json",
+            "lightsr-bench quality --data images --scale 4 --json quality.json",
+            "lightsr-bench compare device.json quality.json --markdown results.md",
+        ),
+        closing="Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped. "
+        "lightsr-bench COMMAND --help tells the options of each.",
+    )
     p.add_argument("--version", action="version", version=f"lightsr-bench {__version__}")
     commands = p.add_subparsers(dest="command", required=True)
     _add_device(commands)
@@ -33,10 +44,10 @@ def _add_device(commands: Any) -> None:
         nargs="*",
         metavar="MODEL",
         help="bundled name, .onnx or .pb file, a folder of them, or fsrcnn, espcn, srcnn: "
-        "these architectures for one channel with random weights (default: all bundled)",
+        "these architectures for one channel with random weights (default all bundled)",
     )
     d.add_argument(
-        "--scale", type=int, choices=(2, 3, 4, 8), help="of bundled models (default: all) and architectures (default 2)"
+        "--scale", type=int, choices=(2, 3, 4, 8), help="of bundled models (default all) and architectures (default 2)"
     )
     d.add_argument("--size", type=_numbers, default=[128, 256, 512], metavar="PX,...", help="(default 128,256,512)")
     d.add_argument("--threads", type=_threads, default=["1", "2", "all"], metavar="N,...", help="(default 1,2,all)")
@@ -59,9 +70,9 @@ def _add_compare(commands: Any) -> None:
         description="Put results of several targets and models into one Markdown page and one figure.",
     )
     c.add_argument("results", nargs="+", type=Path, metavar="FILE.json", help="of device and quality --json")
-    c.add_argument("--markdown", type=Path, metavar="FILE.md", help="the page (default: standard output)")
+    c.add_argument("--markdown", type=Path, metavar="FILE.md", help="the page (default standard output)")
     c.add_argument("--figure", type=Path, metavar="FILE.png", help="latency and memory against PSNR")
-    c.add_argument("--force", action="store_true", help="overwrite files")
+    c.add_argument("--force", action="store_true", help="overwrite files that are there already")
     c.add_argument("--debug", action="store_true", help="show tracebacks")
 
 
@@ -76,7 +87,7 @@ def _add_quality(commands: Any) -> None:
         "models",
         nargs="*",
         metavar="MODEL",
-        help="bundled name, .onnx or .pb file, or a folder of them (default: all bundled at the scale)",
+        help="bundled name, .onnx or .pb file, or a folder of them (default all bundled at the scale)",
     )
     q.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images")
     q.add_argument("--scale", type=int, choices=(2, 3, 4, 8), default=2, help="enlargement (default 2)")
@@ -90,7 +101,7 @@ def _add_quality(commands: Any) -> None:
     )
     q.add_argument("--by-source", action="store_true", help="a second table, per source")
     q.add_argument("--pictures", type=Path, metavar="DIR", help="the worst and the median image of every modality")
-    q.add_argument("--limit", type=positive, metavar="N", help="only about N images, spread evenly")
+    q.add_argument("--images", type=positive, metavar="N", help="only about N images, spread evenly")
     q.add_argument("--threads", type=positive, metavar="N", help="CPU threads of the networks (default all)")
     _add_output(q)
 
@@ -129,7 +140,7 @@ def _add_training(commands: Any) -> None:
     t.add_argument(
         "--data", type=Path, action="append", required=True, metavar="DIR", help="folder of images; repeatable"
     )
-    t.add_argument("--network", action="append", metavar="NAME", help="repeatable (default: all)")
+    t.add_argument("--network", action="append", metavar="NAME", help="repeatable (default all)")
     t.add_argument("--scale", type=int, choices=(2, 3, 4, 8), default=2, help="enlargement (default 2)")
     t.add_argument("--modality", default="MR", metavar="NAME", help="whose held-back patients count (default MR)")
     t.add_argument("--target", type=float, default=1.0, metavar="DB", help="PSNR over bicubic (default 1)")
@@ -148,9 +159,9 @@ def _add_experiment(commands: Any) -> None:
         "quality. Finished variants in --out are not trained again; an interrupted one goes on.",
     )
     x.add_argument("config", type=Path, metavar="FILE.toml", help="see train/experiments")
-    x.add_argument("--out", type=Path, required=True, metavar="DIR", help="run folders, one a variant")
+    x.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="run folders, one a variant")
     x.add_argument("--eval", type=Path, required=True, metavar="DIR", help="folder of images to report on")
-    x.add_argument("--limit", type=positive, metavar="N", help="only about N of these images, spread evenly")
+    x.add_argument("--images", type=positive, metavar="N", help="only about N of these images, spread evenly")
     x.add_argument("--only", nargs="+", metavar="NAME", help="only these variants; the table names the others")
     _add_output(x)
     t = commands.add_parser(
@@ -165,7 +176,7 @@ def _add_experiment(commands: Any) -> None:
 
 def _add_output(p: argparse.ArgumentParser) -> None:
     p.add_argument("--json", type=Path, metavar="FILE", help="results, to a file")
-    p.add_argument("--force", action="store_true", help="overwrite files")
+    p.add_argument("--force", action="store_true", help="overwrite files that are there already")
     p.add_argument("--debug", action="store_true", help="show tracebacks")
 
 

@@ -152,7 +152,7 @@ def _experiment(arguments: argparse.Namespace) -> int:
     if arguments.only:
         found = experiment.only(found, arguments.only)
     content = experiment.run(
-        found, arguments.out, arguments.eval, arguments.argv, limit=arguments.limit, progress=_progress
+        found, arguments.out, arguments.eval, arguments.argv, limit=arguments.images, progress=_progress
     )
     _progress("")
     _write(arguments, content)
@@ -207,7 +207,7 @@ def _quality(arguments: argparse.Namespace) -> int:
         selection,
         scale=arguments.scale,
         degradation=arguments.degradation,
-        limit=arguments.limit,
+        limit=arguments.images,
         progress=_progress,
     )
     _progress("")

@@ -13,6 +13,7 @@ import numpy as np
 from lightsr import onnxfile
 from lightsr.errors import LightsrError, ModelError
 from lightsr.model import MAX_MODEL_BYTES, Model, bundled_models
+from lightsr.suggestion import suggestion
 from lightsr.upscaler import TILE_PX, Upscaler
 from numpy.typing import NDArray
 
@@ -94,7 +95,10 @@ def _bundled(name: str, scale: int | None) -> list[Path]:
     if not entries:
         known = ", ".join(sorted({f"{entry.name} x{entry.scale}" for entry in bundled_models()}))
         wanted = f"model '{name}'" + (f" x{scale}" if scale else "")
-        raise NetworkError(f"{wanted}: not bundled; there are {known}, or give .onnx or .pb files or a folder of them")
+        meant = suggestion(name, {entry.name for entry in bundled_models()})
+        raise NetworkError(
+            f"{wanted}: not bundled; there are {known}, or give .onnx or .pb files or a folder of them{meant}"
+        )
     return [Path(str(resources.files("lightsr"))) / "models" / entry.file_name for entry in entries]
 
 

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 from lightsr import __version__
+from lightsr.arguments import Parser
 from lightsr.cli import positive
 from lightsr.errors import LightsrError
 
@@ -18,11 +19,17 @@ MAX_ALLOWED_DB = 10.0
 
 def parser() -> argparse.ArgumentParser:
     """Arguments of `lightsr-export`."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="lightsr-export",
         description="Export a trained network to verified fp32 and int8 ONNX files, with a report of what they cost, "
         "gain and lose.",
-        epilog="Exit: 0 done, 1 failed, 2 usage, 3 no int8 file, because it failed the gate or has no integer form. "
+        examples=(
+            "lightsr-export runs/mine -o models",
+            "lightsr-export runs/mine -o models --qat --force",
+            "lightsr-export train/checkpoints/tiny-x2.pt -o models --calibration images --max-psnr-drop 0.2",
+        ),
+        closing="Exit status: 0 done, 1 failed, 2 wrong usage, 3 no int8 file, because it failed the gate "
+        "or has no integer form. "
         "Next: lightsr-infer IN OUT --model DIR/NAME-x2-int8.onnx",
     )
     p.add_argument("run", type=Path, metavar="RUN_OR_CHECKPOINT", help="run folder or checkpoint of lightsr-train")
@@ -31,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         "--calibration",
         type=Path,
         metavar="DIR",
-        help="training images to calibrate and judge int8 on (default: those of the run)",
+        help="training images to calibrate and judge int8 on (default those of the run)",
     )
     p.add_argument(
         "--max-psnr-drop",

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from lightsr.arguments import Parser
 from lightsr.errors import LightsrError
 from lightsr.options import DicomOptions
 from lightsr.progress import say
@@ -25,12 +26,16 @@ DONE, FAILED, SOME_FAILED = 0, 1, 3
 
 def parser() -> argparse.ArgumentParser:
     """Arguments of `lightsr-infer`."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="lightsr-infer",
         description="Enlarge medical images by super-resolution: DICOM, NIfTI, TIFF, PNG and NPY, each to its "
         "own kind, and JPEG to PNG.",
-        epilog="Example: lightsr-infer study sharper --jobs 4 --skip-existing --manifest sharper.jsonl. "
-        "Exit status: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed or were refused (each named). "
+        examples=(
+            "lightsr-infer scan.dcm sharper.dcm",
+            "lightsr-infer study sharper --jobs 4 --skip-existing --manifest sharper.jsonl",
+            "lightsr-infer photo.png larger.png --scale 4 --precision fp32 --threads 1",
+        ),
+        closing="Exit status: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed or were refused (each named). "
         "Derived images are not for primary diagnosis.",
     )
     p.add_argument("input", metavar="IN", nargs="?", type=Path, help="file or folder")
@@ -50,8 +55,8 @@ def parser() -> argparse.ArgumentParser:
         "--tile", type=_tile, metavar="N", help="tile side, low-resolution pixels, whatever memory that takes"
     )
     existing = p.add_mutually_exclusive_group()
-    existing.add_argument("--skip-existing", action="store_true", help="leave results that are there already")
-    existing.add_argument("--force", action="store_true", help="overwrite results that are there already")
+    existing.add_argument("--skip-existing", action="store_true", help="leave files that are there already")
+    existing.add_argument("--force", action="store_true", help="overwrite files that are there already")
     _add_dicom_options(p)
     _add_options_of_many(p)
     p.add_argument("--json", action="store_true", help="results as JSON lines on standard output")

@@ -16,6 +16,7 @@ from lightsr import onnxfile, selftest
 from lightsr.card import ModelCard, Precision
 from lightsr.cpus import available_cpus
 from lightsr.errors import ModelError, SelfTestError
+from lightsr.suggestion import suggestion
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,8 @@ def find(
                 return entry
     known = ", ".join(f"{m.name} x{m.scale} {m.precision}" for m in models)
     wanted = f"model '{model}'" if model is not None else "a model"
-    raise ModelError(f"{wanted} x{scale} {precision}: not bundled; there are {known}, or give an .onnx file")
+    meant = suggestion(names[0], {entry.name for entry in models}) if model is not None else ""
+    raise ModelError(f"{wanted} x{scale} {precision}: not bundled; there are {known}, or give an .onnx file{meant}")
 
 
 def read(model: BundledModel | Path) -> bytes:

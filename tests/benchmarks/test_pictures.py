@@ -6,8 +6,8 @@ from lightsr import raster
 from lightsr.errors import OutputError
 from lightsr_bench import methods, pictures, scoring
 
+from tests.benchmarks.made import write
 from tests.benchmarks.test_methods import network
-from tests.benchmarks.test_quality import write
 
 
 def test_pictures_of_the_worst_and_the_median_image(tmp_path: Path) -> None:

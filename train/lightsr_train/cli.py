@@ -11,26 +11,34 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from lightsr import __version__
+from lightsr.arguments import Parser
 from lightsr.cli import positive
 from lightsr.errors import LightsrError
 
 if TYPE_CHECKING:
     from lightsr_train.settings import RunConfig
+    from lightsr_train.training import Trainer
 
 
 def parser() -> argparse.ArgumentParser:
     """Arguments of `lightsr-train`."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="lightsr-train",
         description="Train a light super-resolution network on folders of medical images.",
-        epilog="Next: lightsr-export RUN -o DIR",
+        examples=(
+            "lightsr-train --data images --scale 2 --out runs/mine",
+            "lightsr-train --data images --init base --scale 2 --out runs/tuned",
+            "lightsr-train --config train/configs/base-x4.toml --out runs/base-x4 --resume",
+        ),
+        closing="Exit status: 0 trained, 1 failed, 2 wrong usage, 130 or 143 stopped, and --resume goes on. "
+        "Next: lightsr-export RUN -o DIR",
     )
     p.add_argument(
         "--data",
         type=Path,
         action="append",
         metavar="DIR",
-        help="folder of DICOM, PNG, JPEG, TIFF, NIfTI or NPY of one frame; may be repeated",
+        help="folder of DICOM, PNG, JPEG, TIFF, NIfTI or NPY of one frame; repeatable",
     )
     p.add_argument("--scale", type=int, default=None, choices=(2, 3, 4, 8), help="enlargement (default 2)")
     p.add_argument(
@@ -40,16 +48,16 @@ def parser() -> argparse.ArgumentParser:
         help="named network: tiny (default), base, srcnn, fsrcnn, espcn, residual or srdense",
     )
     p.add_argument("--config", type=Path, metavar="FILE.toml", help="take everything from a file")
-    p.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder: checkpoints and log")
-    p.add_argument("--steps", type=int, help="optimiser steps")
-    p.add_argument("--patch", type=int, metavar="PX", help="side of a low-resolution training patch")
+    p.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="run folder: checkpoints and log")
+    p.add_argument("--steps", type=positive, metavar="N", help="optimiser steps of a stage")
+    p.add_argument("--patch", type=positive, metavar="PX", help="side of a low-resolution training patch")
     p.add_argument(
         "--init",
         metavar="NAME|FILE",
         help="start from a released model, such as base, or a checkpoint, without the stages it has been through",
     )
     p.add_argument("--resume", action="store_true", help="go on with the run in RUN")
-    p.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: all)")
+    p.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default all)")
     p.add_argument("--debug", action="store_true", help="show tracebacks")
     p.add_argument("--version", action="version", version=f"lightsr-train {__version__}")
     return p
@@ -164,17 +172,20 @@ def _train(arguments: argparse.Namespace) -> int:
             report=report,
             should_stop=lambda: stop.wanted,
         )
-    if trainer.stage == trainer.config.last and trainer.step >= trainer.settings.steps:
-        if processes.first:
-            print(f"{arguments.out}: trained; next: lightsr-export {arguments.out} -o DIR", file=sys.stderr)
-        return 0
+    finished = trainer.stage == trainer.config.last and trainer.step >= trainer.settings.steps
     if processes.first:
-        print(
-            f"\n{arguments.out}: stopped in stage {trainer.stage.name} at step {trainer.step:,}, saved; "
-            "--resume goes on",
-            file=sys.stderr,
-        )
-    return 128 + (stop.signal or signal.SIGTERM)
+        _say_the_end(arguments.out, trainer, finished=finished)
+    return 0 if finished else 128 + (stop.signal or signal.SIGTERM)
+
+
+def _say_the_end(run: Path, trainer: "Trainer", *, finished: bool) -> None:
+    if finished:
+        print(f"{run}: trained; next: lightsr-export {run} -o DIR", file=sys.stderr)
+        return
+    print(
+        f"\n{run}: stopped in stage {trainer.stage.name} at step {trainer.step:,}, saved; --resume goes on",
+        file=sys.stderr,
+    )
 
 
 class _StopOnSignal:

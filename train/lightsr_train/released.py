@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from lightsr.suggestion import suggestion
+
 from lightsr_train import checkpoint
 from lightsr_train.checkpoint import Checkpoint, CheckpointError
 
@@ -38,4 +40,5 @@ def find(text: str, scale: int) -> Checkpoint:
     if path.exists() or path.suffix == ".pt" or len(path.parts) > 1:
         return checkpoint.load(path)
     known = ", ".join(names()) or f"none here: {FOLDER} is part of the repository, not of the wheel"
-    raise CheckpointError(f"init {text}: no such file, and no released model; released are {known}")
+    meant = suggestion(text, {part for name in names() for part in (name, name.rpartition("-")[0])})
+    raise CheckpointError(f"init {text}: no such file, and no released model; released are {known}{meant}")

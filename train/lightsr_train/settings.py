@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lightsr.errors import LightsrError
+from lightsr.suggestion import suggestion
 
 from lightsr_train.contract import ScaleConfig
 from lightsr_train.degradation import BICUBIC, parse
@@ -250,7 +251,7 @@ def from_preset(name: str, scale: int) -> RunConfig:
         Unknown name, or a scale that is not allowed.
     """
     if name not in PRESETS:
-        raise SettingsError(f"--network {name}: unknown; {', '.join(PRESETS)} are allowed")
+        raise SettingsError(f"--network {name}: unknown; {', '.join(PRESETS)} are allowed{suggestion(name, PRESETS)}")
     family, dimensions = PRESETS[name]
     return of_network(name, family, dimensions, scale)
 
