@@ -6,10 +6,14 @@
 2
 """
 
-import os
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
-if TYPE_CHECKING:
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` itself would be a third of what `import lightsr` costs
+    from typing import Any
+
     from lightsr.bands import Tally as Tally
     from lightsr.card import ModelCard as ModelCard
     from lightsr.errors import ImageError as ImageError

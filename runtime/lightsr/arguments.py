@@ -1,12 +1,17 @@
 """Arguments as all four commands take them: one line for what is wrong, and examples in the help."""
 
+from __future__ import annotations
+
 import argparse
 import re
 import sys
-from collections.abc import Sequence
-from typing import Any, NoReturn
 
 from lightsr.suggestion import suggestion
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
 
 EXAMPLES = "Examples:"
 

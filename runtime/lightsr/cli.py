@@ -1,27 +1,25 @@
 """Command line of the runtime: `lightsr-infer`."""
 
+from __future__ import annotations
+
 import argparse
-import dataclasses
-import hashlib
-import io
-import json
-import logging
-import os
-import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any
 
 from lightsr.arguments import Parser
-from lightsr.errors import LightsrError
-from lightsr.options import DicomOptions
-from lightsr.progress import say
-from lightsr.sharding import Shard
 
-DONE, FAILED, SOME_FAILED = 0, 1, 3
-"""Exit statuses; argparse gives 2 for wrong usage."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # what follows is not needed to show the help
+    from pathlib import Path
+    from typing import Any
+
+    from lightsr.options import DicomOptions
+    from lightsr.sharding import Shard
+
+
+DICOM_OPTIONS = (
+    *("force_read", "allow_mammography", "series_offset", "suffix", "equipment", "as_capture", "compress"),
+)
+"""Names of `lightsr.options.DicomOptions`."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         closing="Exit status: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed or were refused (each named). "
         "Derived images are not for primary diagnosis.",
     )
-    p.add_argument("input", metavar="IN", nargs="?", type=Path, help="file or folder")
+    p.add_argument("input", metavar="IN", nargs="?", type=_path, help="file or folder")
     p.add_argument("output", metavar="OUT", nargs="?", help="file or folder; a folder is mirrored")
     p.add_argument("--scale", type=int, choices=(2, 3, 4, 8), help="enlargement (default 2)")
     p.add_argument("--model", metavar="NAME|FILE.onnx", help="bundled model or model file")
@@ -61,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     _add_options_of_many(p)
     p.add_argument("--json", action="store_true", help="results as JSON lines on standard output")
     other = p.add_argument_group("instead of IN and OUT")
-    other.add_argument("--demo", type=Path, metavar="DIR", help="enlarge sample images that come with pydicom")
+    other.add_argument("--demo", type=_path, metavar="DIR", help="enlarge sample images that come with pydicom")
     other.add_argument("--list-models", action="store_true", help="bundled models")
     other.add_argument("--info", metavar="MODEL", help="card of a model")
     other.add_argument(
@@ -83,16 +81,6 @@ class _Version(argparse.Action):
 
         print("\n".join(machine.lines()))
         parser.exit()
-
-
-class _Log(logging.Handler):
-    """Shows what the library logs, in one line as everything else."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        say(f"lightsr-infer: {record.getMessage()}", sys.stderr)
-
-
-_log = _Log(logging.WARNING)
 
 
 def _add_dicom_options(p: argparse.ArgumentParser) -> None:
@@ -151,11 +139,19 @@ def _add_options_of_many(p: argparse.ArgumentParser) -> None:
         help="part I of N of the files, by a hash of their relative path, as in --shard $SLURM_ARRAY_TASK_ID/16",
     )
     group.add_argument(
-        "--manifest", type=Path, metavar="FILE.jsonl", help="append what became of each file, with SHA-256, as it ends"
+        "--manifest", type=_path, metavar="FILE.jsonl", help="append what became of each file, with SHA-256, as it ends"
     )
 
 
+def _path(text: str) -> Path:
+    from pathlib import Path
+
+    return Path(text)
+
+
 def _shard(text: str) -> Shard:
+    from lightsr.sharding import Shard
+
     try:
         return Shard.parse(text)
     except ValueError as error:
@@ -195,6 +191,8 @@ def _suffix(text: str) -> str:
 
 def _options(**chosen: Any) -> DicomOptions:
     """What was chosen, checked where the meaning of each is known."""
+    from lightsr.options import DicomOptions
+
     try:
         return DicomOptions(**chosen)
     except ValueError as error:
@@ -210,8 +208,7 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--demo, --list-models, --info and --self-test exclude each other")
     if any(modes) and arguments.input is not None:
         p.error("IN and OUT do not go with --demo, --list-models, --info or --self-test")
-    options = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(DicomOptions)}
-    chosen = {name: value for name, value in options.items() if value is not None}
+    chosen = {name: value for name in DICOM_OPTIONS if (value := getattr(arguments, name)) is not None}
     if any(modes) and chosen:
         p.error("options of DICOM files go with IN and OUT only")
     if any(modes) and (arguments.max_memory or arguments.jobs > 1 or arguments.shard or arguments.manifest):
@@ -220,186 +217,9 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--demo shows the default model in every precision; --model, --scale, --precision do not go with it")
     if not any(modes) and arguments.output is None:
         p.error("IN and OUT are needed (or --demo DIR)")
-    _prepare_process()
-    try:
-        if arguments.demo is not None:
-            return _demo(arguments)
-        if arguments.list_models:
-            return _list_models(arguments)
-        if arguments.info is not None:
-            return _info(arguments)
-        if arguments.self_test is not None:
-            return _self_test(arguments)
-        return _infer(arguments, _options(**chosen), sys.argv[1:] if argv is None else argv)
-    except LightsrError as error:
-        if arguments.debug:
-            raise
-        say(f"lightsr-infer: {error}", sys.stderr)
-        return FAILED
-    except KeyboardInterrupt as stop:
-        _listen_no_more()
-        how_far = str(stop) or "what was finished is complete, nothing else was written"
-        say(f"lightsr-infer: stopped; {how_far}", sys.stderr)
-        return 128 + _ended_by.get("signal", signal.SIGINT)
-    except BrokenPipeError:
-        # Python would complain once more when it empties the closed stream at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print("lightsr-infer: standard output was closed; stopped before the remaining files", file=sys.stderr)
-        return FAILED
-    except OSError as error:
-        if arguments.debug:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        say(f"lightsr-infer: {where}{error.strerror or type(error).__name__}", sys.stderr)
-        return FAILED
-    except Exception as error:
-        if arguments.debug:
-            raise
-        # Only the kind: a foreign message may quote what it choked on, a patient's data.
-        print(f"lightsr-infer: unexpected {type(error).__name__}; --debug shows where", file=sys.stderr)
-        return FAILED
+    from lightsr import commands
 
-
-def _prepare_process() -> None:
-    """End as on Ctrl-C when asked to, show warnings, print any file's name on any terminal, no foreign tracebacks."""
-    sys.excepthook = _show
-    logging.getLogger("lightsr").addHandler(_log)  # once, however often it is added
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP on purpose
-            signal.signal(number, _terminate)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    from lightsr import traces  # needed when something is wrong
-
-    traces.show(kind, error, trace)
-
-
-_ended_by: dict[str, int] = {}
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    _ended_by["signal"] = number
-    raise KeyboardInterrupt
-
-
-def _listen_no_more() -> None:
-    """Let nothing interrupt the last line."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-
-
-def _infer(arguments: argparse.Namespace, options: DicomOptions, command: Sequence[str]) -> int:
-    from lightsr import batch, encoding
-    from lightsr.budget import default_limit
-    from lightsr.worker import Setup
-
-    encoding.check(options.compress)
-    output = Path(arguments.output)
-    if arguments.output.endswith("/") and arguments.input.is_file():  # a folder, be it there yet or not
-        output /= arguments.input.name
-    setup = Setup(
-        model=arguments.model,
-        scale=arguments.scale,
-        precision=arguments.precision,
-        threads=arguments.threads,
-        overwrite=arguments.force,
-        skip_existing=arguments.skip_existing,
-        digests=arguments.json or arguments.manifest is not None,
-        options=options,
-        debug=arguments.debug,
-        max_memory=None if arguments.tile else arguments.max_memory or default_limit(),
-        **({"tile": arguments.tile} if arguments.tile else {}),
-    )
-    request = batch.Request(
-        arguments.input,
-        output,
-        pattern=arguments.glob,
-        shard=arguments.shard,
-        jobs=arguments.jobs,
-        manifest=arguments.manifest,
-        as_json=arguments.json,
-        command=tuple(command),
-    )
-    counts = batch.run(request, setup)
-    if not counts["failed"] + counts["refused"]:
-        return DONE
-    return FAILED if arguments.input.is_file() else SOME_FAILED
-
-
-def _demo(arguments: argparse.Namespace) -> int:
-    from lightsr.demo import run
-
-    rows = run(arguments.demo, threads=arguments.threads, overwrite=arguments.force)
-    if arguments.json:
-        for row in rows:
-            print(json.dumps(dataclasses.asdict(row), default=str))
-        return DONE
-    print(f"{'image':<16}{'model':<12}{'size in':>10}{'size out':>11}{'ms':>7}{'peak MiB':>10}  written")
-    for row in rows:
-        (h, w), (sh, sw) = row.size_in, row.size_out
-        sizes = f"{f'{w}x{h}':>10}{f'{sw}x{sh}':>11}"
-        print(f"{row.image:<16}{row.model:<12}{sizes}{row.milliseconds:>7.0f}{row.peak_mib:>10.0f}  {row.target}")
-    print(f"\nSide by side (input, bicubic, lightsr): {arguments.demo}/*.png")
-    print("Derived images are not for primary diagnosis; the originals stay what they are.")
-    return DONE
-
-
-def _list_models(arguments: argparse.Namespace) -> int:
-    from lightsr.model import bundled_models
-
-    for entry in bundled_models():
-        if arguments.json:
-            print(json.dumps(dataclasses.asdict(entry)))
-        else:
-            print(f"{entry.name:<8} x{entry.scale}  {entry.precision}")
-    return DONE
-
-
-def _info(arguments: argparse.Namespace) -> int:
-    from lightsr import onnxfile
-    from lightsr.card import ModelCard
-    from lightsr.model import find, label_of, read
-
-    found = find(arguments.info, scale=arguments.scale, precision=arguments.precision)
-    content = read(found)
-    summary = onnxfile.inspect(content)
-    card: dict[str, Any] = dataclasses.asdict(ModelCard.from_metadata(summary.metadata))
-    del card["golden"]
-    card = {"file": label_of(found), "sha256": hashlib.sha256(content).hexdigest()} | card
-    card |= {"bytes": len(content), "opset": summary.opset, "operators": summary.operators}
-    if arguments.json:
-        print(json.dumps(card))
-        return DONE
-    for key, value in card.items():
-        print(f"{key:<18} {value if isinstance(value, str | int | float) else json.dumps(value)}")
-    return DONE
-
-
-def _self_test(arguments: argparse.Namespace) -> int:
-    from lightsr import machine
-    from lightsr.model import Model, bundled_models, find
-
-    if arguments.self_test:
-        chosen = [find(arguments.self_test, scale=arguments.scale, precision=arguments.precision)]
-    else:
-        chosen = list(bundled_models())
-    print("\n".join(machine.lines()))
-    failed = 0
-    for entry in chosen:
-        try:
-            model = Model.open(entry, threads=arguments.threads)
-        except LightsrError as error:
-            failed += 1
-            print(f"lightsr-infer: {error}", file=sys.stderr)
-        else:
-            print(f"{model.label}: gives on this machine what it gave at export")
-    return FAILED if failed else DONE
+    return commands.run(arguments, _options(**chosen), sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

@@ -10,25 +10,29 @@ import contextlib
 import hashlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsr import functional_groups, gate, kinds, native, regions
+from lightsr import functional_groups, gate, kinds, regions
 from lightsr.colour import palette, rgb_from_palette, rgb_from_ybr
 from lightsr.errors import ImageError
 from lightsr.gate import Contents
 from lightsr.gate import is_bare as is_bare
 from lightsr.gate import is_dicom as is_dicom
 from lightsr.image import Frames, Image, Photometric
+from lightsr.native import Native
 from lightsr.options import DEFAULTS, DicomOptions
 from lightsr.pixels import GREY, PixelDescription, UnusedBits, described, number, values_of
 from lightsr.regions import Region
 from lightsr.syntaxes import DEFLATED
+
+if TYPE_CHECKING:
+    from lightsr.decoder import Decoder
 
 DECIDING_TAGS = (
     *("SOPClassUID", "Modality", "NumberOfFrames", "ImageType", "PresentationIntentType", "ModalityLUTSequence"),
@@ -41,9 +45,6 @@ DECIDING_TAGS = (
 
 PYDICOM_BYTES = 16 * 2**20
 """Memory that pydicom takes, with a header."""
-
-Words = Callable[[int], NDArray[Any]]
-"""Words of a frame, which is counted from 0, as if the data set were uncompressed."""
 
 
 @contextlib.contextmanager
@@ -133,11 +134,10 @@ def _frames(contents: Contents, stack: contextlib.ExitStack, options: DicomOptio
     header = pydicom.dcmread(contents.header_stream(), stop_before_pixels=True)
     header.buffer = None  # of an inflated file: the whole content, which copies of the header would copy
     description = described(header, path)
-    ratio = None
-    plain, held_bytes = None, PYDICOM_BYTES
+    words: "Native | Decoder"
+    ratio, held_bytes = None, PYDICOM_BYTES + contents.inflated_bytes
     if not contents.syntax.codec:
-        plain = native.Native.of(contents, contents.pixels, description)
-        words = plain.frame
+        words = Native.of(contents, contents.pixels, description)
     else:
         if contents.pixels.length is not None:
             raise ImageError(f"{path}: {contents.syntax.name} pixels that are not in items; it is damaged")
@@ -145,9 +145,10 @@ def _frames(contents: Contents, stack: contextlib.ExitStack, options: DicomOptio
 
         parts = fragments.by_frame(contents.pixels.fragments, description.frames, header, contents.stream, path)
         words = stack.enter_context(decoder.started(contents.stream, parts, contents.syntax, description, path))
-        stored = sum(length for frame in parts for _, length in frame)
-        ratio = description.frames * description.frame_bytes / max(stored, 1) if contents.syntax.lossy else None
-        held_bytes += decoder.held_bytes(description, max(sum(n for _, n in frame) for frame in parts))
+        stored = [sum(length for _, length in frame) for frame in parts]
+        if contents.syntax.lossy:
+            ratio = description.frames * description.frame_bytes / max(sum(stored), 1)
+        held_bytes += decoder.held_bytes(description, max(stored))
     groups, little = None, contents.syntax.little
     if kind in kinds.ENHANCED:
         element, stream = contents.frame_groups, contents.stream
@@ -158,14 +159,6 @@ def _frames(contents: Contents, stack: contextlib.ExitStack, options: DicomOptio
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
     make = _Maker(path, header, kind, description, words, located, groups, little=little)
-    bits: dict[int, UnusedBits] = collections.defaultdict(UnusedBits)
-
-    def band(index: int, top: int, bottom: int) -> NDArray[Any]:
-        assert plain is not None
-        with _told_as_image_errors(path):
-            rows = replace(description, rows=bottom - top)
-            return make.coloured(values_of(plain.rows(index, top, bottom), rows, path, bits[index]))
-
     return Frames(
         path,
         description.frames,
@@ -176,11 +169,11 @@ def _frames(contents: Contents, stack: contextlib.ExitStack, options: DicomOptio
         lossy_ratio=ratio,
         groups=groups,
         one_scale=groups is None or groups.one_scale,
-        band=None if plain is None else band,
+        band=make.band if isinstance(words, Native) else None,
         dtype=description.dtype if make.photometric != "RGB" else np.dtype(np.uint8),
         padding_range=make.padding_range,
         regions=located,
-        held_bytes=held_bytes + contents.inflated_bytes,
+        held_bytes=held_bytes,
     )
 
 
@@ -193,7 +186,8 @@ class _Maker:
     header : pydicom.Dataset
     kind : str
     description : PixelDescription
-    words : callable
+    words : Native or Decoder
+        Gives the words of a frame by its number, counted from 0.
     located : tuple of Region
         Of an ultrasound picture, the same in every frame (PS3.3 C.8.5.5).
     groups : FunctionalGroups or None
@@ -208,7 +202,7 @@ class _Maker:
         header: Any,
         kind: str,
         description: PixelDescription,
-        words: Words,
+        words: "Native | Decoder",
         located: tuple[Region, ...],
         groups: functional_groups.FunctionalGroups | None,
         *,
@@ -216,6 +210,7 @@ class _Maker:
     ) -> None:
         self.path, self.header, self.description, self.words = path, header, description, words
         self.regions, self.groups = located, groups
+        self._bits: dict[int, UnusedBits] = collections.defaultdict(UnusedBits)
         self.modality = str(header.get("Modality", "")) or kind
         self.subject = _subject(header)
         grey = description.photometric in GREY
@@ -228,9 +223,16 @@ class _Maker:
         with _told_as_image_errors(self.path):
             values = values_of(self.words(index), self.description, self.path)
             header = self.header if self.groups is None else self.groups.flat(index)
-            return self._image(self.coloured(values), header)
+            return self._image(self._coloured(values), header)
 
-    def coloured(self, values: NDArray[Any]) -> NDArray[Any]:
+    def band(self, index: int, top: int, bottom: int) -> NDArray[Any]:
+        """Stored values of the rows [top, bottom) of a frame, of a file whose rows can be read by themselves."""
+        assert isinstance(self.words, Native)
+        with _told_as_image_errors(self.path):
+            words, rows = self.words.rows(index, top, bottom), replace(self.description, rows=bottom - top)
+            return self._coloured(values_of(words, rows, self.path, self._bits[index]))
+
+    def _coloured(self, values: NDArray[Any]) -> NDArray[Any]:
         """Stored values of grey, colours as RGB; J2K's own colours are RGB already."""
         if self.palette is not None:
             return rgb_from_palette(values, *self.palette)

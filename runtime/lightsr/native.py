@@ -52,7 +52,7 @@ class Native:
             raise ImageError(f"{path}: uncompressed {of.photometric} of {of.columns} columns, which cannot be")
         return cls(contents, pixels.offset, of)
 
-    def frame(self, index: int) -> NDArray[Any]:
+    def __call__(self, index: int) -> NDArray[Any]:
         """Words of a frame, counted from 0; see `lightsr.pixels.words_of`."""
         return self.rows(index, 0, self.description.rows)
 

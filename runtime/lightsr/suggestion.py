@@ -1,6 +1,10 @@
 """What somebody may have meant by a name that there is not."""
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NEAR = 0.65
 """Least similarity by `difflib.SequenceMatcher.ratio`, from 0 to 1: "tinny" and "tiny" have 0.89."""

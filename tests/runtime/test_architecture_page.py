@@ -2,6 +2,7 @@
 
 import re
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -50,9 +51,11 @@ def calls_of(*arguments: str) -> list[str]:
             calls.append(f"{Path(path).stem}.{frame.f_code.co_qualname}")
 
     before = sys.getprofile()
+    threading.setprofile(note)  # reading and the network have threads of their own
     sys.setprofile(note)
     try:
         assert cli.main(list(arguments)) == 0
     finally:
         sys.setprofile(before)
+        threading.setprofile(None)
     return calls

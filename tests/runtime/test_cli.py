@@ -223,6 +223,8 @@ def test_help_needs_no_library_of_a_format() -> None:
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     for name in ("tifffile", "nibabel", "numpy", "onnxruntime", "pydicom", "PIL"):
         assert f"'{name}'" not in said
+    for name in ("typing", "dataclasses", "inspect", "logging", "json", "hashlib", "pathlib", "threading"):
+        assert f"'{name}'" not in said, "start-up counts: this is imported where there is work"
 
 
 def test_reading_other_formats_needs_no_library_of_theirs(tmp_path: Path, picture: np.ndarray) -> None:
