@@ -12,18 +12,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from lightsr import jpegs, pngs
 from lightsr.errors import ImageError
 from lightsr.image import MAX_PIXELS, Frames, Image, Photometric
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = pngs.SIGNATURE
 JPEG_SIGNATURE = b"\xff\xd8\xff"
-
-PNG_COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
-"""IHDR colour types (PNG specification, 11.2.1)."""
-
-
-ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""First column and row, and steps, of the passes of an interlaced PNG (specification, 8.2)."""
 
 PNG_HEADER_END = 33
 """Length of the signature and the IHDR chunk, which comes first."""
@@ -34,9 +28,6 @@ PER_METRE = 1
 MAX_PNG_INTEGER = 2**31 - 1
 
 INCH_M = 0.0254
-
-INFLATE_BYTES = 1 << 20
-"""How much of a compressed stream is opened at a time when its length is checked."""
 
 
 def is_png(head: bytes) -> bool:
@@ -73,21 +64,60 @@ def read(path: Path) -> Image:
     ImageError
         The file is damaged, too large, or of a kind whose values would change.
     """
+    with path.open("rb") as file:
+        start = file.read(len(PNG_SIGNATURE))
+    if is_jpeg(start):
+        pixels, physical = _read_jpeg(path)
+    else:
+        physical = pngs.check(path) if is_png(start) else None
+        pixels = _decoded(path, path)[0]
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"{path}: values of type {pixels.dtype}; uint8 and uint16 are allowed")
+    photometric: Photometric = "RGB" if pixels.ndim == 3 else "MONOCHROME2"
+    top = int(np.iinfo(pixels.dtype).max)
+    return Image(pixels, (0, top), photometric, path, header={"physical": physical})
+
+
+def _read_jpeg(path: Path) -> tuple[NDArray[Any], tuple[int, int, int] | None]:
+    """Pixels of a JPEG of which nothing is missing, and their density; what lies far behind its pixels is not read."""
+    density: tuple[int, int, int] | None = None
+
+    def decode(content: bytes) -> NDArray[Any]:
+        nonlocal density
+        pixels, info = _decoded(io.BytesIO(content), path)
+        density = _density(info)
+        return pixels
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(jpegs.MAX_OTHER_BYTES + jpegs.MAX_SEGMENT_BYTES)
+            size = jpegs.frame(content)
+            if size.rows * size.columns > MAX_PIXELS:
+                raise ImageError(
+                    f"{path}: {size.columns}x{size.rows} pixels; at most {MAX_PIXELS // 1_000_000} million are allowed"
+                )
+            content += file.read(jpegs.MAX_OTHER_BYTES + 2 * len(size.sampling) * size.rows * size.columns)
+        return jpegs.checked(content, decode), density
+    except ValueError as error:
+        raise ImageError(f"{path}: a JPEG {error}; nothing was read from it") from error
+
+
+def _decoded(source: Path | io.BytesIO, path: Path) -> tuple[NDArray[Any], dict[Any, Any]]:
+    """Pixels as Pillow gives them, and what it knows about the file."""
     from PIL import Image as PillowImage
     from PIL import UnidentifiedImageError
 
-    physical = _checked_png(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes below MAX_PIXELS, of damaged EXIF, which changes no pixel
-            with PillowImage.open(path, formats=("PNG", "JPEG")) as picture:
+            with PillowImage.open(source, formats=("PNG", "JPEG")) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise ImageError(
                         f"{path}: {picture.width}x{picture.height} pixels; "
                         f"at most {MAX_PIXELS // 1_000_000} million are allowed"
                     )
                 if getattr(picture, "n_frames", 1) > 1:
-                    raise ImageError(f"{path}: an animated PNG; a PNG with one picture is allowed")
+                    raise ImageError(f"{path}: several pictures in one file; a PNG or JPEG with one picture is allowed")
                 if picture.mode not in ("L", "RGB", "I;16"):
                     raise ImageError(
                         f"{path}: pixel format {picture.mode}; 8- or 16-bit grey and 8-bit RGB are allowed; "
@@ -95,18 +125,11 @@ def read(path: Path) -> Image:
                     )
                 picture.load()
                 _check_upright(picture, path)
-                if picture.format == "JPEG":
-                    physical = _density(picture.info)
-                pixels: NDArray[Any] = np.array(picture)
+                return np.array(picture), dict(picture.info)
     except PillowImage.DecompressionBombError as error:
         raise ImageError(f"{path}: more than {MAX_PIXELS // 1_000_000} million pixels") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error) as error:
         raise ImageError(f"{path}: a damaged or truncated PNG or JPEG; nothing was read from it") from error
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"{path}: values of type {pixels.dtype}; uint8 and uint16 are allowed")
-    photometric: Photometric = "RGB" if pixels.ndim == 3 else "MONOCHROME2"
-    top = int(np.iinfo(pixels.dtype).max)
-    return Image(pixels, (0, top), photometric, path, header={"physical": physical})
 
 
 def _check_upright(picture: Any, path: Path) -> None:
@@ -126,74 +149,6 @@ def _density(info: dict[Any, Any]) -> tuple[int, int, int] | None:
         return across, down, 0
     per_metre = 100 if unit == 2 else 1 / INCH_M
     return round(across * per_metre), round(down * per_metre), PER_METRE
-
-
-def _checked_png(path: Path) -> tuple[int, int, int] | None:
-    """Refuse a PNG that Pillow would silently change; returns its pixels' physical size (pHYs), if it states one.
-
-    These are 16-bit colour, grey of 1, 2 or 4 bits, transparency, and a compressed stream
-    that ends whole but before the last row.
-    """
-    with path.open("rb") as file:
-        if file.read(len(PNG_SIGNATURE)) != PNG_SIGNATURE:
-            return None
-        content = PNG_SIGNATURE + file.read()
-    physical, compressed, position = None, [], len(PNG_SIGNATURE)
-    header = b""
-    while position + 8 <= len(content):
-        (length,), kind = struct.unpack_from(">I", content, position), content[position + 4 : position + 8]
-        data = content[position + 8 : position + 8 + length]
-        position += length + 12
-        if kind == b"IHDR" and len(data) == 13 and not header:
-            header = data
-            _check_png_header(header, path)
-        elif kind == b"tRNS":
-            raise ImageError(f"{path}: a PNG with a transparent value; only opaque pictures are allowed")
-        elif kind == b"pHYs" and len(data) == 9:
-            physical = struct.unpack(">IIB", data)
-        elif kind == b"IDAT":
-            compressed.append(data)
-    if header and not _inflates_to(compressed, _raw_length(header)):
-        raise ImageError(f"{path}: a PNG whose pixels end early; nothing was read from it")
-    return physical
-
-
-def _check_png_header(header: bytes, path: Path) -> None:
-    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
-    name = PNG_COLOUR_TYPES.get(colour, f"colour type {colour}")
-    if (colour, depth) not in {(0, 8), (0, 16), (2, 8)}:
-        raise ImageError(
-            f"{path}: a PNG of {depth}-bit {name}; 8- or 16-bit grey and 8-bit RGB are allowed; "
-            "convert it without losing values first"
-        )
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{path}: {width}x{height} pixels; at most {MAX_PIXELS // 1_000_000} million are allowed")
-
-
-def _inflates_to(parts: list[bytes], needed: int) -> bool:
-    """Whether a zlib stream holds at least `needed` bytes; it is opened no further, and none are kept."""
-    stream = zlib.decompressobj()
-    length = 0
-    try:
-        for part in parts:
-            while part and length < needed:
-                length += len(stream.decompress(part, INFLATE_BYTES))
-                part = stream.unconsumed_tail
-    except zlib.error:
-        return False
-    return length + len(stream.flush()) >= needed
-
-
-def _raw_length(header: bytes) -> int:
-    """Bytes of all rows with their filter bytes, for each pass of an interlaced picture (PNG specification, 8)."""
-    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
-    pixel = depth // 8 * (3 if colour == 2 else 1)
-    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
-    total = 0
-    for left, top, across, down in passes:
-        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
-        total += rows * (1 + columns * pixel) if columns > 0 and rows > 0 else 0
-    return total
 
 
 def write_png(pixels: NDArray[Any], file: BinaryIO, *, physical: tuple[int, int, int] | None = None) -> None:

@@ -3,7 +3,6 @@ import itertools
 import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from lightsr import files, nifti
 from lightsr.errors import ImageError
 from lightsr.pipeline import enlarge, enlarge_file
 
+from .broken.volumes import bomb
 from .broken_files import cuts, mutations, refused
 
 NIBABEL_DATA = Path(nibabel.__file__).parent / "tests" / "data"
@@ -286,18 +286,6 @@ def test_a_file_that_ends_early_is_refused(name: str, version: int, tmp_path: Pa
     for part in cuts(path.read_bytes(), end=352 if version == 1 else 544):
         path.write_bytes(part)
         assert refused(path), len(part)
-
-
-def bomb(declared: tuple[int, ...], inflated: int) -> bytes:
-    """A small gzip of zeros behind a header."""
-    header = nibabel.Nifti1Header()
-    header.set_data_dtype(np.uint8)
-    header.set_data_shape(declared)
-    header["vox_offset"], header["magic"] = 352, b"n+1"
-    packer = zlib.compressobj(1, wbits=31)
-    parts = [packer.compress(header.binaryblock + b"\0" * 4)]
-    parts += [packer.compress(bytes(1 << 20)) for _ in range(inflated >> 20)]
-    return b"".join([*parts, packer.flush()])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory of Linux")

@@ -1,6 +1,4 @@
-import io
 from pathlib import Path
-from typing import Any
 
 import lightsr
 import numpy as np
@@ -11,18 +9,13 @@ from lightsr import files, npy
 from lightsr.errors import ImageError
 from lightsr.pipeline import enlarge_file
 
+from .broken.npys import content_of, header
 from .broken_files import cuts, mutations, refused
 
 
 @pytest.fixture(scope="module")
 def fp32() -> lightsr.Upscaler:
     return lightsr.load("tiny", scale=2, precision="fp32", threads=1)
-
-
-def content_of(array: Any, version: tuple[int, int] = (1, 0)) -> bytes:
-    file = io.BytesIO()
-    np.lib.format.write_array(file, np.asanyarray(array), version=version, allow_pickle=True)
-    return file.getvalue()
 
 
 def save(array: np.ndarray, path: Path, version: tuple[int, int] = (1, 0)) -> Path:
@@ -96,11 +89,6 @@ def test_values_that_are_no_numbers_are_placed(value: float, name: str, tmp_path
     array[4, 3] = value
     with pytest.raises(ImageError, match=f"{name} at row 4, column 3;"):
         files.read(save(array, tmp_path / "a.npy"))
-
-
-def header(text: str, version: int = 1) -> bytes:
-    encoded = text.encode()
-    return npy.NPY_MAGIC + bytes((version, 0)) + len(encoded).to_bytes(2 if version == 1 else 4, "little") + encoded
 
 
 @pytest.mark.parametrize(
