@@ -324,6 +324,23 @@ def test_damage_is_an_image_error(tmp_path_factory: pytest.TempPathFactory, data
     refused(path)
 
 
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_volume_is_read_as_it_is(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Of any shape, type, order and version, plain or gzipped."""
+    shape = tuple(data.draw(st.lists(st.integers(1, 9), min_size=2, max_size=4)))
+    dtype = data.draw(st.sampled_from(["uint8", "int8", "uint16", "int16", "float32"]))
+    values = np.random.default_rng(shape[0]).integers(-99, 256, shape).astype(dtype)
+    path = tmp_path_factory.mktemp("nifti") / data.draw(st.sampled_from(["a.nii", "a.nii.gz"]))
+    affine = np.diag([0.8, 0.9, 2.0, 1.0])
+    order, version = data.draw(st.sampled_from("<>")), data.draw(st.sampled_from([1, 2]))
+    save(an_image(values, version=version, order=order, affine=affine), path)
+    assert refused(path) is None
+    with files.opened(path) as frames:
+        found = np.stack([frame.pixels for frame in frames], axis=-1)
+    assert np.array_equal(found, values.reshape(*shape[:2], -1, order="F")[:, ::-1].transpose(1, 0, 2))
+
+
 @pytest.mark.parametrize("name", ["anatomical.nii", "functional.nii", "example4d.nii.gz", "example_nifti2.nii.gz"])
 def test_files_of_nibabel(name: str, fp32: lightsr.Upscaler, tmp_path: Path) -> None:
     path = NIBABEL_DATA / name

@@ -70,6 +70,32 @@ def test_values_survive(dtype: str, order: str, layout: dict[str, Any], picture:
             assert np.array_equal(frames.band(0, top, bottom), pixels[top:bottom])
 
 
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_any_page_survives(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Of any size, type, byte order and cut, one or several, as tifffile writes it."""
+    pages, rows, columns = (data.draw(st.integers(1, most)) for most in (3, 50, 50))
+    colour = data.draw(st.booleans())
+    dtype = "uint8" if colour else data.draw(st.sampled_from(["uint8", "int8", "uint16", "int16", "float32"]))
+    shape = (pages, rows, columns, 3) if colour else (pages, rows, columns)
+    pixels = np.random.default_rng(rows).integers(-99, 256, shape).astype(dtype)
+    sides = st.sampled_from([16, 32, 48])
+    cut = data.draw(st.none() | st.integers(1, 60) | st.tuples(sides, sides))
+    layout = {} if cut is None else {"rowsperstrip": cut} if isinstance(cut, int) else {"tile": cut}
+    path = written(
+        tmp_path_factory.mktemp("tiff") / "a.tif",
+        pixels,
+        photometric="rgb" if colour else "minisblack",
+        byteorder=data.draw(st.sampled_from("<>")),
+        bigtiff=data.draw(st.booleans()),
+        compression=data.draw(st.sampled_from([None, "zlib"])),
+        **layout,
+    )
+    assert refused(path) is None
+    with files.opened(path) as frames:
+        assert np.array_equal(np.stack([frame.pixels for frame in frames]), pixels)
+
+
 @pytest.mark.parametrize("planar", ["contig", "separate"])
 @pytest.mark.parametrize("layout", [{}, {"rowsperstrip": 7}, {"tile": (16, 32)}, {"compression": "zlib"}], ids=str)
 def test_colour_survives(planar: str, layout: dict[str, Any], tmp_path: Path) -> None:
