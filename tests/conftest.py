@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ["LIGHTSR_CACHE"] = ""  # every process of a test runs its self-tests, and leaves nothing at home
+
+# How long a draw or a test takes says something about the machine, not about the code.
+settings.register_profile("lightsr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lightsr")
 
 for _name, _usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
     # Started by nohup, or in the background, we and what tests start would be deaf to these.

@@ -120,6 +120,8 @@ def _pillow(task: Task) -> Decode:
     """JPEG and JPEG 2000; values of the latter stand at the top of their word, signed ones moved up by half."""
     from PIL import Image
 
+    from lightsr import jpegs
+
     formats = ("JPEG",) if task.codec == "JPEG" else ("JPEG2000",)
 
     def decode(content: bytes) -> bytes:
@@ -130,7 +132,7 @@ def _pillow(task: Task) -> Decode:
                 picture.draft("YCbCr", picture.size)
             return picture.tobytes()
 
-    return decode
+    return decode if task.codec == "J2K" else lambda content: jpegs.checked(content, decode)
 
 
 def _jpeg_ls(task: Task) -> Decode:

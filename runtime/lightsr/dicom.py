@@ -134,7 +134,7 @@ def _frames(contents: Contents, stack: contextlib.ExitStack, options: DicomOptio
     header = pydicom.dcmread(contents.header_stream(), stop_before_pixels=True)
     header.buffer = None  # of an inflated file: the whole content, which copies of the header would copy
     description = described(header, path)
-    words: "Native | Decoder"
+    words: Native | Decoder
     ratio, held_bytes = None, PYDICOM_BYTES + contents.inflated_bytes
     if not contents.syntax.codec:
         words = Native.of(contents, contents.pixels, description)

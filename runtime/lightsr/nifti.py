@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsr import stored
+from lightsr import gzips, stored
 from lightsr.errors import ImageError, PackageError
 from lightsr.image import Frames, Image
 
@@ -59,9 +59,6 @@ GZIPPED_COPIES = 3
 
 GZIP_LEVEL = 1
 """Of results: as nibabel writes them; more costs a small device more time than it saves room."""
-
-INFLATE_BYTES = 1 << 20
-"""How much of a compressed file is opened at a time when its length is checked."""
 
 
 def version_of(head: bytes) -> int:
@@ -138,9 +135,11 @@ def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
             length = stored.length_of(file)
             file.seek(0)
             stream: Any = stack.enter_context(gzip.GzipFile(fileobj=file)) if gzipped else file
-            header = Header(*_fields(stream, path), gzipped)
+            start = gzips.head(file, HEADER_BYTES[2]) if gzipped else file.read(HEADER_BYTES[2])
+            file.seek(0)
+            header = Header(*_fields(start, path), gzipped)
             count, values = _layout(header.fields, header.version, path)
-            _check_length(stream, values.offset, values.offset + count * values.frame_bytes, length, gzipped, path)
+            _check_length(file, values.offset + count * values.frame_bytes, length, gzipped, path)
 
         def band(frame: int, top: int, bottom: int) -> NDArray[Any]:
             with stored.told_as_image_errors(path, "NIfTI"):
@@ -180,10 +179,9 @@ def _nibabel(path: Path) -> Any:
     return nibabel
 
 
-def _fields(stream: Any, path: Path) -> tuple[Any, int]:
+def _fields(start: bytes, path: Path) -> tuple[Any, int]:
     """Header as nibabel has it, without its checks, which mend silently; and its version."""
     nibabel = _nibabel(path)
-    start = stream.read(HEADER_BYTES[2])
     version = version_of(start)
     if not version or len(start) < HEADER_BYTES[version]:
         raise ImageError(f"{path}: a NIfTI header that ends early; nothing was read from it")
@@ -273,28 +271,22 @@ def _slices_along(fields: Any) -> int:
     return stated
 
 
-def _check_length(stream: Any, offset: int, needed: int, length: int, gzipped: bool, path: Path) -> None:
-    """The file must end with its last value. A gzipped one is opened without keeping anything, CRC and all.
+def _check_length(file: BinaryIO, needed: int, length: int, gzipped: bool, path: Path) -> None:
+    """The file must end with its last value. A gzipped one is opened without keeping anything, check sums and all.
 
     It is opened no further than its header says, so a bomb costs time and no memory.
     """
     early = f"{path}: a NIfTI that ends before its last value; its header and content disagree"
-    if not gzipped:
-        if length < needed:
-            raise ImageError(early)
-        if length > needed:
-            raise ImageError(f"{path}: a NIfTI with {length - needed} bytes behind its last value; it is damaged")
-        return
-    if needed > stored.MAX_INFLATION * length:
+    if gzipped and needed > stored.MAX_INFLATION * length:
         raise ImageError(early)
-    stream.seek(0)
-    found = 0
-    while part := stream.read(min(INFLATE_BYTES, needed + 1 - found)):
-        found += len(part)
-        if found > needed:
-            raise ImageError(f"{path}: a NIfTI with more behind its last value; its header and content disagree")
-    if found < needed:
+    if gzipped:
+        length = gzips.length(file, needed)
+        file.seek(0)
+    if length < needed:
         raise ImageError(early)
+    if length > needed:
+        more = "more" if gzipped else f"{length - needed} bytes"
+        raise ImageError(f"{path}: a NIfTI with {more} behind its last value; its header and content disagree")
 
 
 def write(

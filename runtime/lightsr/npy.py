@@ -101,15 +101,22 @@ def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
 
 def _header(stream: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ImageError(f"{path}: NPY of version {version[0]}.{version[1]}; 1.0, 2.0 and 3.0 are allowed")
+    length = int.from_bytes(stream.read(2 if version == (1, 0) else 4), "little")
+    if length > MAX_HEADER:  # numpy reads all of it before it looks
+        raise ImageError(f"{path}: an NPY with a header of {length} bytes; at most {MAX_HEADER} are allowed")
+    stream.seek(len(NPY_MAGIC) + 2)
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(stream, max_header_size=MAX_HEADER)
-    if version in ((2, 0), (3, 0)):  # 3.0 differs in the encoding of names, which plain types do not have
-        return np.lib.format.read_array_header_2_0(stream, max_header_size=MAX_HEADER)
-    raise ImageError(f"{path}: NPY of version {version[0]}.{version[1]}; 1.0, 2.0 and 3.0 are allowed")
+    # 3.0 differs in the encoding of names, which plain types do not have
+    return np.lib.format.read_array_header_2_0(stream, max_header_size=MAX_HEADER)
 
 
 def _check(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
     colour = len(shape) == 3 and shape[2] == 3 and dtype == np.uint8
+    if any(type(side) is not int for side in shape):
+        raise ImageError(f"{path}: a damaged NPY: a side that is no whole number")
     if len(shape) != 2 and not colour:
         raise ImageError(
             f"{path}: an array of {len(shape)} axes, {_named(dtype)}; (rows, columns), or (rows, columns, 3) of uint8, "

@@ -1,39 +1,23 @@
 """PNG and JPEG: 8- and 16-bit grey, 8-bit RGB. Pillow decodes and encodes."""
 
 import contextlib
+import io
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsr import stored
+from lightsr import jpegs, pngs, stored
 from lightsr.errors import ImageError
 from lightsr.image import MAX_PIXELS, Frames, Image, Photometric
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = pngs.SIGNATURE
 JPEG_SIGNATURE = b"\xff\xd8\xff"
-
-PNG_COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
-"""IHDR colour types (PNG specification, 11.2.1)."""
-
-
-ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""First column and row, and steps, of the passes of an interlaced PNG (specification, 8.2)."""
-
-PNG_HEADER_END = 33
-"""Length of the signature and the IHDR chunk, which comes first."""
-
-PER_METRE = 1
-"""Unit of pHYs; 0 gives the ratio of a pixel's sides alone (specification, 11.3.4.3)."""
-
-MAX_PNG_INTEGER = 2**31 - 1
-
-INCH_M = 0.0254
 
 PILLOW_BYTES = 12 * 2**20
 """Memory that Pillow takes, with the libraries that decode."""
@@ -44,11 +28,15 @@ PILLOW_RGB_BYTES = 4
 PNG_ENCODER_BYTES = 2**20
 """Memory that encoding takes beside the pixels."""
 
-READ_BYTES = 1 << 16
-"""How much of a chunk is read at a time."""
+PNG_HEADER_END = 33
+"""Length of the signature and the IHDR chunk, which comes first."""
 
-INFLATE_BYTES = 1 << 20
-"""How much of a compressed stream is opened at a time when its length is checked."""
+PER_METRE = 1
+"""Unit of pHYs; 0 gives the ratio of a pixel's sides alone (specification, 11.3.4.3)."""
+
+MAX_PNG_INTEGER = 2**31 - 1
+
+INCH_M = 0.0254
 
 
 def is_png(head: bytes) -> bool:
@@ -83,21 +71,28 @@ def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
         The file is damaged, too large, or of a kind whose values would change; also when the
         frame is read.
     """
-    physical = _checked_png(path)
-    with _told_as_image_errors(path), _pillow(path) as picture:
-        if picture.format == "JPEG":
+    with path.open("rb") as file:
+        start = file.read(len(PNG_SIGNATURE))
+    jpeg = is_jpeg(start)
+    if jpeg:
+        with _told_of_jpeg(path):
+            _jpeg_size(path)
+    physical = pngs.check(path) if is_png(start) else None
+    with _told_as_image_errors(path), _pillow(path, path) as picture:
+        if jpeg:
             physical = _density(picture.info)
         rows, columns, mode = picture.height, picture.width, picture.mode
     decoded: list[Image] = []
 
     def make(_: int) -> Image:
         if not decoded:
-            decoded.append(_decoded(path, physical))
+            decoded.append(_image(path, physical, jpeg=jpeg))
         return decoded[0]
 
     dtype = np.dtype(np.uint16 if mode == "I;16" else np.uint8)
     photometric: Photometric = "RGB" if mode == "RGB" else "MONOCHROME2"
     pixel_bytes = PILLOW_RGB_BYTES + 3 * 3 if mode == "RGB" else 4 * dtype.itemsize  # on their way from Pillow to numpy
+    content = 2 * path.stat().st_size if jpeg else 0
     yield Frames(
         path,
         1,
@@ -106,7 +101,7 @@ def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
         make,
         header={"physical": physical},
         dtype=dtype,
-        held_bytes=PILLOW_BYTES + rows * columns * pixel_bytes,
+        held_bytes=PILLOW_BYTES + content + rows * columns * pixel_bytes,
     )
 
 
@@ -114,6 +109,43 @@ def read(path: Path) -> Image:
     """Read a PNG or JPEG; see `opened`."""
     with opened(path) as frames:
         return frames.only()
+
+
+def _image(path: Path, physical: tuple[int, int, int] | None, *, jpeg: bool) -> Image:
+    pixels = _read_jpeg(path) if jpeg else _decoded(path, path)
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"{path}: values of type {pixels.dtype}; uint8 and uint16 are allowed")
+    photometric: Photometric = "RGB" if pixels.ndim == 3 else "MONOCHROME2"
+    top = int(np.iinfo(pixels.dtype).max)
+    return Image(pixels, (0, top), photometric, path, header={"physical": physical})
+
+
+@contextlib.contextmanager
+def _told_of_jpeg(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ImageError(f"{path}: a JPEG {error}; nothing was read from it") from error
+
+
+def _jpeg_size(path: Path) -> int:
+    """Bytes of a JPEG that may belong to its picture, by its frame header; what lies far behind them is not read."""
+    with path.open("rb") as file:
+        size = jpegs.frame(file.read(jpegs.MAX_OTHER_BYTES + jpegs.MAX_SEGMENT_BYTES))
+    if size.rows * size.columns > MAX_PIXELS:
+        raise ImageError(
+            f"{path}: {size.columns}x{size.rows} pixels; at most {MAX_PIXELS // 1_000_000} million are allowed"
+        )
+    return 2 * jpegs.MAX_OTHER_BYTES + jpegs.MAX_SEGMENT_BYTES + 2 * len(size.sampling) * size.rows * size.columns
+
+
+def _read_jpeg(path: Path) -> NDArray[Any]:
+    """Pixels of a JPEG of which nothing is missing."""
+    with _told_of_jpeg(path):
+        size = _jpeg_size(path)
+        with path.open("rb") as file:
+            content = file.read(size)
+        return jpegs.checked(content, lambda part: _decoded(io.BytesIO(part), path))
 
 
 @contextlib.contextmanager
@@ -133,18 +165,18 @@ def _told_as_image_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _pillow(path: Path) -> Iterator[Any]:
+def _pillow(source: Path | io.BytesIO, path: Path) -> Iterator[Any]:
     """Pillow's picture, not yet decoded, of a kind that is read."""
     from PIL import Image as PillowImage
 
-    with PillowImage.open(path, formats=("PNG", "JPEG")) as picture:
+    with PillowImage.open(source, formats=("PNG", "JPEG")) as picture:
         if picture.width * picture.height > MAX_PIXELS:
             raise ImageError(
                 f"{path}: {picture.width}x{picture.height} pixels; "
                 f"at most {MAX_PIXELS // 1_000_000} million are allowed"
             )
         if getattr(picture, "n_frames", 1) > 1:
-            raise ImageError(f"{path}: an animated PNG; a PNG with one picture is allowed")
+            raise ImageError(f"{path}: several pictures in one file; a PNG or JPEG with one picture is allowed")
         if picture.mode not in ("L", "RGB", "I;16"):
             raise ImageError(
                 f"{path}: pixel format {picture.mode}; 8- or 16-bit grey and 8-bit RGB are allowed; "
@@ -153,16 +185,12 @@ def _pillow(path: Path) -> Iterator[Any]:
         yield picture
 
 
-def _decoded(path: Path, physical: tuple[int, int, int] | None) -> Image:
-    with _told_as_image_errors(path), _pillow(path) as picture:
+def _decoded(source: Path | io.BytesIO, path: Path) -> NDArray[Any]:
+    """Pixels as Pillow gives them."""
+    with _told_as_image_errors(path), _pillow(source, path) as picture:
         picture.load()
         _check_upright(picture, path)
-        pixels: NDArray[Any] = np.array(picture)
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"{path}: values of type {pixels.dtype}; uint8 and uint16 are allowed")
-    photometric: Photometric = "RGB" if pixels.ndim == 3 else "MONOCHROME2"
-    top = int(np.iinfo(pixels.dtype).max)
-    return Image(pixels, (0, top), photometric, path, header={"physical": physical})
+        return np.array(picture)
 
 
 def _check_upright(picture: Any, path: Path) -> None:
@@ -182,90 +210,6 @@ def _density(info: dict[Any, Any]) -> tuple[int, int, int] | None:
         return across, down, 0
     per_metre = 100 if unit == 2 else 1 / INCH_M
     return round(across * per_metre), round(down * per_metre), PER_METRE
-
-
-def _checked_png(path: Path) -> tuple[int, int, int] | None:
-    """Refuse a PNG that Pillow would silently change; returns its pixels' physical size (pHYs), if it states one.
-
-    These are 16-bit colour, grey of 1, 2 or 4 bits, transparency, and a compressed stream
-    that ends whole but before the last row.
-    """
-    with path.open("rb") as file:
-        if file.read(len(PNG_SIGNATURE)) != PNG_SIGNATURE:
-            return None
-        png = _Png(file, path)
-        whole = _inflates_to(png.pixels(), lambda: _raw_length(png.header) if png.header else 0)
-    if png.header and not whole:
-        raise ImageError(f"{path}: a PNG whose pixels end early; nothing was read from it")
-    return png.physical
-
-
-class _Png:
-    """Chunks of a PNG, looked at one after the other; none is kept."""
-
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._file, self._path = file, path
-        self.header = b""
-        self.physical: tuple[int, int, int] | None = None
-
-    def pixels(self) -> Iterator[bytes]:
-        """Compressed pixels (IDAT), a part at a time, up to the end of the file; refuses what is met on the way."""
-        while len(head := self._file.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", head)
-            end = self._file.tell() + length + 4
-            if kind == b"IHDR" and length == 13 and not self.header:
-                header = self._file.read(13)
-                if len(header) < 13:
-                    return
-                self.header = header
-                _check_png_header(header, self._path)
-            elif kind == b"tRNS":
-                raise ImageError(f"{self._path}: a PNG with a transparent value; only opaque pictures are allowed")
-            elif kind == b"pHYs" and length == 9:
-                data = self._file.read(9)
-                self.physical = struct.unpack(">IIB", data) if len(data) == 9 else None
-            elif kind == b"IDAT":
-                while (left := end - 4 - self._file.tell()) and (part := self._file.read(min(left, READ_BYTES))):
-                    yield part
-            self._file.seek(end)
-
-
-def _check_png_header(header: bytes, path: Path) -> None:
-    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
-    name = PNG_COLOUR_TYPES.get(colour, f"colour type {colour}")
-    if (colour, depth) not in {(0, 8), (0, 16), (2, 8)}:
-        raise ImageError(
-            f"{path}: a PNG of {depth}-bit {name}; 8- or 16-bit grey and 8-bit RGB are allowed; "
-            "convert it without losing values first"
-        )
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{path}: {width}x{height} pixels; at most {MAX_PIXELS // 1_000_000} million are allowed")
-
-
-def _inflates_to(parts: Iterable[bytes], needed: Callable[[], int]) -> bool:
-    """Whether a zlib stream holds at least `needed` bytes; it is opened no further, and none are kept."""
-    stream = zlib.decompressobj()
-    length = 0
-    try:
-        for part in parts:
-            while part and length < needed():
-                length += len(stream.decompress(part, INFLATE_BYTES))
-                part = stream.unconsumed_tail
-    except zlib.error:
-        return False
-    return length + len(stream.flush()) >= needed()
-
-
-def _raw_length(header: bytes) -> int:
-    """Bytes of all rows with their filter bytes, for each pass of an interlaced picture (PNG specification, 8)."""
-    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
-    pixel = depth // 8 * (3 if colour == 2 else 1)
-    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
-    total = 0
-    for left, top, across, down in passes:
-        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
-        total += rows * (1 + columns * pixel) if columns > 0 and rows > 0 else 0
-    return total
 
 
 def write_png(pixels: NDArray[Any], file: BinaryIO, *, physical: tuple[int, int, int] | None = None) -> None:

@@ -115,13 +115,15 @@ def image(
 
 
 def finite(pixels: NDArray[Any], path: Path, *, where: Callable[[int, int], str], top: int = 0) -> tuple[float, float]:
-    """Lowest and highest value of a grey picture, or of its rows from `top` on.
+    """Lowest and highest value of a grey picture, or of its rows from `top` on; zeros where there are none.
 
     Raises
     ------
     ImageError
         A value is not finite or beyond `MAX_FLOAT`; its place is named.
     """
+    if not pixels.size:
+        return 0, 0
     low, high = pixels.min().item(), pixels.max().item()  # NaN where one value is
     if pixels.dtype.kind == "f" and not max(-low, high) <= float(np.float32(MAX_FLOAT)):
         row, column = np.argwhere(~(np.abs(pixels) <= MAX_FLOAT))[0].tolist()

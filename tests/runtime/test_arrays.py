@@ -121,6 +121,10 @@ dtypes = st.sampled_from(["u1", "i1", "<u2", ">u2", "<i2", ">i2", "<f4", ">f4"])
 sides = st.integers(1, 40)
 
 
+class Picture(np.ndarray):
+    """What libraries of images give."""
+
+
 @st.composite
 def pictures(draw: st.DrawFn) -> np.ndarray:
     """Arrays as people have them: any layout, byte order, sign and size, grey or colour, read-only or not."""
@@ -133,12 +137,21 @@ def pictures(draw: st.DrawFn) -> np.ndarray:
     else:
         limits = np.iinfo(dtype)
         wide = random.integers(limits.min, limits.max, shape, endpoint=True).astype(dtype)
-    image: np.ndarray = draw(
-        st.sampled_from(
-            [wide[::2, ::2], wide[:rows, :columns], np.asfortranarray(wide[rows:, columns:]), wide[1::2, ::-2]]
-        )
-    )
-    image.flags.writeable = draw(st.booleans())
+    part = np.ascontiguousarray(wide[:rows, :columns])
+    layouts = {
+        "every second": wide[::2, ::2],
+        "a part": wide[:rows, :columns],
+        "Fortran order": np.asfortranarray(wide[rows:, columns:]),
+        "upside down": wide[1::2, ::-2],
+        "turned": part.swapaxes(0, 1),
+        "one row many times": np.broadcast_to(part[:1], part.shape),
+        "one pixel many times": np.broadcast_to(part[:1, :1], part.shape),
+        "between words": np.frombuffer(b"\0" + part.tobytes(), np.uint8)[1:].view(dtype).reshape(part.shape),
+        "of another class": part.view(Picture),
+    }
+    image = layouts[draw(st.sampled_from(sorted(layouts)))]
+    if image.flags.writeable:
+        image.flags.writeable = draw(st.booleans())
     return image
 
 

@@ -3,7 +3,6 @@ import itertools
 import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from lightsr.enlarging import enlarge
 from lightsr.errors import ImageError
 from lightsr.pipeline import enlarge_file
 
+from .broken.volumes import bomb
 from .broken_files import cuts, mutations, refused
 
 NIBABEL_DATA = Path(nibabel.__file__).parent / "tests" / "data"
@@ -289,18 +289,6 @@ def test_a_file_that_ends_early_is_refused(name: str, version: int, tmp_path: Pa
         assert refused(path), len(part)
 
 
-def bomb(declared: tuple[int, ...], inflated: int) -> bytes:
-    """A small gzip of zeros behind a header."""
-    header = nibabel.Nifti1Header()
-    header.set_data_dtype(np.uint8)
-    header.set_data_shape(declared)
-    header["vox_offset"], header["magic"] = 352, b"n+1"
-    packer = zlib.compressobj(1, wbits=31)
-    parts = [packer.compress(header.binaryblock + b"\0" * 4)]
-    parts += [packer.compress(bytes(1 << 20)) for _ in range(inflated >> 20)]
-    return b"".join([*parts, packer.flush()])
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory of Linux")
 def test_bombs_cost_no_memory(tmp_path: Path) -> None:
     (tmp_path / "longer.nii.gz").write_bytes(bomb((64, 64), 400 << 20))
@@ -335,6 +323,23 @@ def test_damage_is_an_image_error(tmp_path_factory: pytest.TempPathFactory, data
         changed = data.draw(mutations(gzip.compress(content, mtime=0)))
     path.write_bytes(gzip.compress(changed) if how == "packed" else changed)
     refused(path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_volume_is_read_as_it_is(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Of any shape, type, order and version, plain or gzipped."""
+    shape = tuple(data.draw(st.lists(st.integers(1, 9), min_size=2, max_size=4)))
+    dtype = data.draw(st.sampled_from(["uint8", "int8", "uint16", "int16", "float32"]))
+    values = np.random.default_rng(shape[0]).integers(-99, 256, shape).astype(dtype)
+    path = tmp_path_factory.mktemp("nifti") / data.draw(st.sampled_from(["a.nii", "a.nii.gz"]))
+    affine = np.diag([0.8, 0.9, 2.0, 1.0])
+    order, version = data.draw(st.sampled_from("<>")), data.draw(st.sampled_from([1, 2]))
+    save(an_image(values, version=version, order=order, affine=affine), path)
+    assert refused(path) is None
+    with files.opened(path) as frames:
+        found = np.stack([frame.pixels for frame in frames], axis=-1)
+    assert np.array_equal(found, values.reshape(*shape[:2], -1, order="F")[:, ::-1].transpose(1, 0, 2))
 
 
 @pytest.mark.parametrize("name", ["anatomical.nii", "functional.nii", "example4d.nii.gz", "example_nifti2.nii.gz"])

@@ -1,28 +1,23 @@
-import io
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import lightsr
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
 from lightsr import files, npy
 from lightsr.errors import ImageError
 from lightsr.pipeline import enlarge_file
 
+from .broken.npys import content_of, header
 from .broken_files import cuts, mutations, refused
 
 
 @pytest.fixture(scope="module")
 def fp32() -> lightsr.Upscaler:
     return lightsr.load("tiny", scale=2, precision="fp32", threads=1)
-
-
-def content_of(array: Any, version: tuple[int, int] = (1, 0)) -> bytes:
-    file = io.BytesIO()
-    np.lib.format.write_array(file, np.asanyarray(array), version=version, allow_pickle=True)
-    return file.getvalue()
 
 
 def save(array: np.ndarray, path: Path, version: tuple[int, int] = (1, 0)) -> Path:
@@ -98,11 +93,6 @@ def test_values_that_are_no_numbers_are_placed(value: float, name: str, tmp_path
         files.read(save(array, tmp_path / "a.npy"))
 
 
-def header(text: str, version: int = 1) -> bytes:
-    encoded = text.encode()
-    return npy.NPY_MAGIC + bytes((version, 0)) + len(encoded).to_bytes(2 if version == 1 else 4, "little") + encoded
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -143,6 +133,32 @@ def test_damage_is_an_image_error(tmp_path_factory: pytest.TempPathFactory, data
     dtype = data.draw(st.sampled_from(["<f4", ">u2", "|u1"]))
     path.write_bytes(data.draw(mutations(content_of(np.arange(20).reshape(4, 5).astype(dtype)), begin=6)))
     refused(path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    array=arrays_of.arrays(
+        dtype=arrays_of.scalar_dtypes()
+        | st.sampled_from([np.dtype(name) for name in (">u2", "<i2", ">f4", "u1", "i1")]),
+        shape=arrays_of.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6),
+    ),
+    order=st.sampled_from(["C", "F"]),
+    version=st.sampled_from([(1, 0), (2, 0), (3, 0)]),
+)
+def test_any_array_is_read_as_it_is_or_refused(
+    array: np.ndarray, order: Literal["C", "F"], version: tuple[int, int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = save(np.array(array, order=order), tmp_path_factory.mktemp("npy") / "a.npy", version)
+    if refused(path) is None:
+        image = files.read(path)
+        assert array.dtype.name in npy.stored.DTYPES
+        assert np.array_equal(image.pixels, array)
+        assert image.pixels.dtype == array.dtype.newbyteorder("=")
+    else:
+        colour = array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8
+        usual = array.ndim == 2 and array.dtype.name in npy.stored.DTYPES
+        odd = array.dtype.kind == "f" and not (np.abs(array.astype(np.float64)) <= 1e30).all()
+        assert array.size == 0 or odd or not (usual or colour)
 
 
 def test_an_archive_is_told(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightsr import raster
+from lightsr import pngs, raster
 from lightsr.errors import ImageError
 from lightsr.image import Frames
 from PIL import Image as PillowImage
 
+from .broken.rasters import chunk, png_of, with_checksums
 from .broken_files import mutations, refused
 
 
@@ -90,16 +91,6 @@ def test_jpeg(tmp_path: Path) -> None:
         raster.read(path)
 
 
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png_of(rows: bytes, *, size: tuple[int, int], extra: bytes = b"", interlaced: int = 0) -> bytes:
-    header = struct.pack(">IIBBBBB", size[1], size[0], 8, 0, 0, 0, interlaced)
-    body = chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return raster.PNG_SIGNATURE + body
-
-
 def test_pixels_that_end_early_are_not_taken_for_black(tmp_path: Path) -> None:
     """The compressed stream is whole, but holds 5 of 8 rows: Pillow would give the rest as zeros."""
     path = tmp_path / "a.png"
@@ -114,7 +105,7 @@ def test_pixels_that_end_early_are_not_taken_for_black(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 8), (9, 13)])
 def test_interlaced_pictures_are_read_whole(size: tuple[int, int], tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    passes = [(-(-(size[0] - t) // d), -(-(size[1] - s) // a)) for s, t, a, d in raster.ADAM7]
+    passes = [(-(-(size[0] - t) // d), -(-(size[1] - s) // a)) for s, t, a, d in pngs.ADAM7]
     rows = b"".join(r * (b"\0" + b"\x07" * c) for r, c in passes if r > 0 and c > 0)
     path.write_bytes(png_of(rows, size=size, interlaced=1))
     assert (raster.read(path).pixels == 7).all()
@@ -213,17 +204,6 @@ def test_damage_of_exif_and_jpeg_is_an_image_error(
         changed = with_checksums(changed)
     path.write_bytes(changed)
     refused(path)
-
-
-def with_checksums(content: bytes) -> bytes:
-    result, position = bytearray(content), 8
-    while position + 12 <= len(result):
-        end = position + 8 + int.from_bytes(result[position : position + 4], "big")
-        if end + 4 > len(result):
-            break
-        result[end : end + 4] = zlib.crc32(result[position + 4 : end]).to_bytes(4, "big")
-        position = end + 4
-    return bytes(result)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,13 @@ import lightsr
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lightsr import files, tiff
 from lightsr.pipeline import enlarge_file
 from PIL import Image as PillowImage
+
+from .broken_files import refused
 
 SECRET = "Doe^Jane"
 
@@ -59,6 +63,32 @@ def test_values_survive(dtype: str, order: str, layout: dict[str, Any], picture:
         assert frames.band
         for top, bottom in ((0, 1), (3, 30), (16, 32), (44, 45)):
             assert np.array_equal(frames.band(0, top, bottom), pixels[top:bottom])
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_any_page_survives(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Of any size, type, byte order and cut, one or several, as tifffile writes it."""
+    pages, rows, columns = (data.draw(st.integers(1, most)) for most in (3, 50, 50))
+    colour = data.draw(st.booleans())
+    dtype = "uint8" if colour else data.draw(st.sampled_from(["uint8", "int8", "uint16", "int16", "float32"]))
+    shape = (pages, rows, columns, 3) if colour else (pages, rows, columns)
+    pixels = np.random.default_rng(rows).integers(-99, 256, shape).astype(dtype)
+    sides = st.sampled_from([16, 32, 48])
+    cut = data.draw(st.none() | st.integers(1, 60) | st.tuples(sides, sides))
+    layout = {} if cut is None else {"rowsperstrip": cut} if isinstance(cut, int) else {"tile": cut}
+    path = written(
+        tmp_path_factory.mktemp("tiff") / "a.tif",
+        pixels,
+        photometric="rgb" if colour else "minisblack",
+        byteorder=data.draw(st.sampled_from("<>")),
+        bigtiff=data.draw(st.booleans()),
+        compression=data.draw(st.sampled_from([None, "zlib"])),
+        **layout,
+    )
+    assert refused(path) is None
+    with files.opened(path) as frames:
+        assert np.array_equal(np.stack([frame.pixels for frame in frames]), pixels)
 
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])

@@ -2,7 +2,6 @@
 
 import io
 import re
-import struct
 import subprocess
 import sys
 import zlib
@@ -19,43 +18,9 @@ from lightsr import directories, files, segments
 from lightsr.errors import ImageError
 from PIL import Image as PillowImage
 
+from .broken.tiffs import PAGE, a_tiff, deflated_bomb, many_pages
 from .broken_files import cuts, mutations, refused
 from .test_tiff import written
-
-
-def a_tiff(entries: dict[int, tuple[int, list[int]]], data: bytes = b"", *, following: int = 0) -> bytes:
-    """A little-endian TIFF of one page with `data` at 8 and short tags (type, values), as they are given."""
-    sizes = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II"}
-    start = 8 + len(data) + len(data) % 2
-    place = start + 2 + 12 * len(entries) + 4
-    body, outside = struct.pack("<H", len(entries)), b""
-    for code, (kind, values) in sorted(entries.items()):
-        content = struct.pack(f"<{len(values)}{sizes[kind][0]}", *values)
-        count = len(values) // len(sizes[kind])
-        if len(content) > 4:
-            content, outside = struct.pack("<I", place + len(outside)), outside + content
-        body += struct.pack("<HHI", code, kind, count) + content.ljust(4, b"\0")
-    return (
-        b"II*\0"
-        + struct.pack("<I", start)
-        + data.ljust(start - 8, b"\0")
-        + body
-        + struct.pack("<I", following)
-        + outside
-    )
-
-
-PAGE: dict[int, tuple[int, list[int]]] = {
-    256: (3, [6]),
-    257: (3, [4]),
-    258: (3, [8]),
-    259: (3, [1]),
-    262: (3, [1]),
-    273: (4, [8]),
-    277: (3, [1]),
-    278: (3, [4]),
-    279: (4, [24]),
-}
 
 
 def test_the_page_of_these_tests_is_read(tmp_path: Path) -> None:
@@ -224,30 +189,6 @@ def test_a_deflated_strip_must_be_whole(change: Callable[[bytes], bytes], messag
     assert (found is None) if message is None else (found and message in found)
     if message is None:
         assert np.array_equal(files.read(tmp_path / "a").pixels, np.arange(24).reshape(4, 6))
-
-
-def deflated_bomb(inflated: int, size: tuple[int, int], compression: int = 8) -> bytes:
-    packer = zlib.compressobj(1)
-    packed = b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(inflated >> 20)), packer.flush()])
-    page = {**PAGE, 256: (3, [size[1]]), 257: (3, [size[0]]), 278: (3, [size[0]]), 259: (3, [compression])}
-    return a_tiff({**page, 279: (4, [len(packed)])}, packed)
-
-
-def many_pages(count: int, segments_each: int) -> bytes:
-    """Pages that share one long table of strips."""
-    table = 8 + 24
-    lengths, first = table + 4 * segments_each, table + 8 * segments_each
-    entries = {**PAGE, 257: (4, [segments_each]), 278: (3, [1])}
-    content = bytearray(b"II*\0" + struct.pack("<I", first) + bytes(24) + struct.pack("<I", 8) * segments_each)
-    content += struct.pack("<I", 6) * segments_each
-    size = 2 + 12 * len(entries) + 4
-    for number in range(count):
-        content += struct.pack("<H", len(entries))
-        for code, (kind, values) in sorted(entries.items()):
-            place, values_there = {273: (table, segments_each), 279: (lengths, segments_each)}.get(code, (values[0], 1))
-            content += struct.pack("<HHII", code, kind, values_there, place)
-        content += struct.pack("<I", first + (number + 1) * size if number + 1 < count else 0)
-    return bytes(content)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory of Linux")

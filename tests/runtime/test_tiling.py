@@ -7,8 +7,13 @@ from lightsr.tiling import TilePlan
 sizes = st.integers(1, 90)
 
 
-@given(sizes, sizes, st.integers(1, 64), st.integers(0, 9), st.sampled_from([1, 2, 4]))
-def test_tiles_cover_the_picture_once(rows: int, columns: int, tile: int, halo: int, alignment: int) -> None:
+tiles = st.integers(1, 64) | st.tuples(st.integers(1, 64), st.integers(1, 64))
+
+
+@given(sizes, sizes, tiles, st.integers(0, 9), st.sampled_from([1, 2, 4]))
+def test_tiles_cover_the_picture_once(
+    rows: int, columns: int, tile: int | tuple[int, int], halo: int, alignment: int
+) -> None:
     plan = TilePlan.for_picture((rows, columns), tile=tile, halo=halo * alignment, alignment=alignment)
     covered = np.zeros((rows, columns), int)
     for part in plan:
@@ -16,7 +21,22 @@ def test_tiles_cover_the_picture_once(rows: int, columns: int, tile: int, halo: 
         assert part.left % alignment == 0
         covered[part.top : part.top + part.rows, part.left : part.left + part.columns] += 1
     assert (covered == 1).all()
-    assert max(plan.core_rows, plan.core_columns) <= max(tile, alignment)
+    most = tile if isinstance(tile, tuple) else (tile, tile)
+    assert plan.core_rows <= max(most[0], alignment)
+    assert plan.core_columns <= max(most[1], alignment)
+    assert list(plan) == [part for top in range(0, rows, plan.core_rows) for part in plan.across(top)]
+
+
+@given(st.integers(1, 10**9), st.integers(1, 5000), tiles, st.sampled_from([1, 2, 4]))
+def test_tiles_of_pictures_of_any_size(rows: int, columns: int, tile: int | tuple[int, int], alignment: int) -> None:
+    """Too large to count pixels: the bands and the tiles of the last one end where the picture does."""
+    plan = TilePlan.for_picture((rows, columns), tile=tile, halo=8, alignment=alignment)
+    last = (rows - 1) // plan.core_rows * plan.core_rows
+    parts = list(plan.across(last))
+    assert {(part.top, part.top + part.rows) for part in parts} == {(last, rows)}
+    assert [part.left for part in parts] == [0, *(part.left + part.columns for part in parts[:-1])]
+    assert parts[-1].left + parts[-1].columns == columns
+    assert all(part.columns >= 1 for part in parts)
 
 
 @given(sizes, sizes, st.integers(4, 64), st.integers(0, 9))

@@ -1,8 +1,10 @@
+import functools
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import lightsr
 import numpy as np
@@ -11,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightsr.intensity import IntensityMap
-from lightsr.model import BundledModel, bundled_models
+from lightsr.model import BundledModel, Model, bundled_models
 from lightsr.resample import interpolate
+from lightsr.tiling import TilePlan
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 
@@ -54,6 +57,42 @@ def test_tiled_equals_whole_for_any_size(fp32: lightsr.Upscaler, rows: int, colu
     image = np.random.default_rng(rows).normal(0, 900, (rows, columns)).astype(np.float32)
     whole = lightsr.Upscaler(fp32.model, tile=4096)(image)
     assert np.array_equal(lightsr.Upscaler(fp32.model, tile=tile)(image), whole)
+
+
+class Planned(lightsr.Upscaler):
+    """Cuts a picture as it is told, and sees more around each tile than the network needs."""
+
+    tiles, more = (16, 16), 0
+
+    def plan(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> TilePlan:
+        card = self.card
+        halo = card.halo_px + self.more * card.alignment_px
+        return TilePlan.for_picture((shape[0], shape[1]), tile=self.tiles, halo=halo, alignment=card.alignment_px)
+
+
+@pytest.mark.parametrize("entry", [e for e in bundled_models() if e.precision == "fp32"], ids=lambda e: e.file_name)
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_any_tile_and_any_larger_halo_give_the_whole(entry: BundledModel, data: st.DataObject) -> None:
+    """Of every bundled model, to the last bit, whatever the shape of picture and tiles."""
+    model = loaded(entry.file_name)
+    rows, columns = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
+    channels = data.draw(st.sampled_from([(), (), (3,)]))
+    dtype = data.draw(st.sampled_from(DTYPES))
+    image = np.random.default_rng(rows).integers(-128, 127, (rows, columns, *channels)).astype(dtype)
+    planned = Planned(model)
+    planned.tiles = (data.draw(st.integers(-(-rows // 3), 48)), data.draw(st.integers(-(-columns // 3), 48)))
+    planned.more = data.draw(st.integers(0, 4))
+    found = planned(image)
+    assert np.array_equal(found, lightsr.Upscaler(model, tile=4096)(image))
+    assert np.array_equal(np.concatenate(list(planned.bands(image))), found)
+
+
+@functools.cache
+def loaded(file_name: str) -> Model:
+    """A bundled model, loaded once."""
+    entry = next(entry for entry in bundled_models() if entry.file_name == file_name)
+    return lightsr.load(entry.name, scale=entry.scale, precision=entry.precision, threads=1).model
 
 
 def test_a_smaller_halo_shows(picture: np.ndarray, fp32: lightsr.Upscaler, monkeypatch: pytest.MonkeyPatch) -> None:
