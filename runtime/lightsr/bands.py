@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from lightsr.ahead import CancelledError
 from lightsr.arrays import check_kind, refuse_not_finite
+from lightsr.card import ModelCard
 from lightsr.errors import ImageError, ModelError
 from lightsr.image import luminance
 from lightsr.intensity import IntensityMap
-from lightsr.model import Model
+from lightsr.model import Bound
 from lightsr.resample import interpolate
 from lightsr.tiling import Tile, TilePlan
 
@@ -40,11 +41,12 @@ class Tally:
 
 @dataclass(frozen=True)
 class Work:
-    """What is done to every tile of one picture; holds no buffer, so threads may share it.
+    """What is done to every tile of one picture; for one thread.
 
     Parameters
     ----------
-    model : Model
+    bound : Bound
+        Of tiles of the plan's `read_shape`.
     plan : TilePlan
     mapping : IntensityMap
         For a model with fixed ranges; others do without.
@@ -54,7 +56,7 @@ class Work:
         Set by whoever does not want the rest any more: no further tile is begun.
     """
 
-    model: Model
+    bound: Bound
     plan: TilePlan
     mapping: IntensityMap
     low: float
@@ -92,7 +94,7 @@ class Work:
         lightsr.ahead.CancelledError
         ModelError
         """
-        scale = self.model.card.scale
+        scale = self.card.scale
         for tile in self.plan.across(top):
             if self.cancel is not None and self.cancel.is_set():
                 raise CancelledError
@@ -103,7 +105,7 @@ class Work:
                 picked = self.plan.pick(window, tile, first=first)
                 if padding is not None:
                     picked[self.plan.pick(padding[0], tile, first=first)] = padding[1]
-                values = self._grey(picked.astype(np.float32), tile)
+                values = self._grey(picked, tile)
             kept = None if padding is None else _part(padding[0], tile, first).repeat(scale, 0).repeat(scale, 1)
             self._finish(values, kept, out.dtype, tally)
             if kept is not None:
@@ -112,19 +114,28 @@ class Work:
             else:
                 out[:, columns] = values
 
-    def _grey(self, values: NDArray[np.float32], tile: Tile) -> NDArray[np.float32]:
-        """What the network makes of a tile, in the picture's unit."""
-        unit = self.model.card.intensity == "unit"
+    @property
+    def card(self) -> ModelCard:
+        """The model's."""
+        return self.bound.model.card
+
+    def _grey(self, values: NDArray[Any], tile: Tile) -> NDArray[np.float32]:
+        """What the network makes of a tile, in the picture's unit, until the next tile."""
+        unit, lr = self.card.intensity == "unit", self.bound.lr
+        np.copyto(lr, values, casting="unsafe")
         if unit:
-            values = (values - np.float32(self.mapping.offset)) / np.float32(self.mapping.span)
-        enlarged = self.plan.core(self.model.run(values[None, None])[0, 0], tile, self.model.card.scale)
+            lr -= np.float32(self.mapping.offset)
+            lr /= np.float32(self.mapping.span)
+        self.bound.run()
+        enlarged = self.plan.core(self.bound.sr, tile, self.card.scale)
         if unit:
-            enlarged = enlarged * np.float32(self.mapping.span) + np.float32(self.mapping.offset)
+            enlarged *= np.float32(self.mapping.span)
+            enlarged += np.float32(self.mapping.offset)
         return enlarged
 
     def _colour(self, window: NDArray[Any], tile: Tile, first: int) -> NDArray[np.float32]:
         """The network's luminance with interpolated colour; a grey pixel has no colour to the last bit."""
-        scale = self.model.card.scale
+        scale = self.card.scale
         sharp = self._grey(luminance(self.plan.pick(window, tile, first=first)), tile)
         near = replace(self.plan, halo=BICUBIC_REACH_PX)
         pixels = near.pick(window, tile, first=first)
@@ -145,7 +156,7 @@ class Work:
         if not wrong.any():
             return
         if not np.isfinite(values).all():
-            raise ModelError(f"{self.model.label}: gave NaN or infinity for finite values; it cannot be used")
+            raise ModelError(f"{self.bound.model.label}: gave NaN or infinity for finite values; it cannot be used")
         np.clip(values, self.low, self.high, out=values)
         if tally is not None:
             pixels = wrong.any(axis=-1) if wrong.ndim == 3 else wrong
@@ -216,7 +227,7 @@ def enlarged(work: Work, chunks: Iterable[NDArray[Any]], rows: Rows, tally: Tall
     ImageError
         The rows are not those of one picture, or not as many as were announced.
     """
-    plan, scale = work.plan, work.model.card.scale
+    plan, scale = work.plan, work.card.scale
     reach = max(plan.halo, BICUBIC_REACH_PX)
     waiting = np.empty((plan.core_rows + 2 * reach, rows.columns, *rows.samples), rows.dtype)
     first, held, top = 0, 0, 0  # the picture's row that is the buffer's first, rows in it, next band's first row

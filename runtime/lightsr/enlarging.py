@@ -18,6 +18,7 @@ from lightsr.errors import ImageError, MemoryLimitError
 from lightsr.image import Frames, Image
 from lightsr.intensity import IntensityMap
 from lightsr.levels import FrameRows, Levels
+from lightsr.model import Bound
 from lightsr.resample import interpolate
 from lightsr.tiling import TilePlan
 from lightsr.upscaler import Upscaler
@@ -174,21 +175,21 @@ def _enlarged(
     tally: Tally | None,
     cancel: threading.Event,
 ) -> Generator[Band, None, None]:
-    scale = upscaler.scale
+    scale, bound = upscaler.scale, Bound(upscaler.model, plan.read_shape)
     with contextlib.closing(windows):
         for window in windows:
             started = time.perf_counter()
             if window.levels.blank:
                 pixels = _repeated(window.pixels[window.core], scale)
             else:
-                pixels = _band(window, frames, upscaler, plan, tally, cancel)
+                pixels = _band(window, frames, bound, plan, tally, cancel)
             yield Band(pixels, 1000 * (time.perf_counter() - started))
 
 
 def _band(
-    window: _Window, frames: Frames, upscaler: Upscaler, plan: TilePlan, tally: Tally | None, cancel: threading.Event
+    window: _Window, frames: Frames, bound: Bound, plan: TilePlan, tally: Tally | None, cancel: threading.Event
 ) -> NDArray[Any]:
-    level, scale, seen = window.levels, upscaler.scale, window.pixels
+    level, scale, seen = window.levels, bound.model.card.scale, window.pixels
     if window.padding is not None:
         seen = np.where(window.padding, np.asarray(level.lowest, seen.dtype), seen)
     filled, intensity = seen, level.intensity
@@ -198,7 +199,7 @@ def _band(
         intensity = IntensityMap(level.low + level.high - intensity.offset - intensity.span, intensity.span)
     core = window.core
     result = np.empty((scale * (core.stop - core.start), scale * seen.shape[1], *seen.shape[2:]), seen.dtype)
-    work = Work(upscaler.model, plan, intensity, level.low, level.high, cancel)
+    work = Work(bound, plan, intensity, level.low, level.high, cancel)
     work.band(seen, window.top, result, first=window.first, tally=tally)
     if inverted:
         for top in range(0, len(result), BLOCK_PX):

@@ -153,7 +153,7 @@ class Model:
         self.label = label
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.threads = threads or available_cpus()
-        self._session = _session(content, self.threads, label)
+        self.session = _session(content, self.threads, label)
         self._test(remember)
 
     def _test(self, remember: bool) -> None:
@@ -196,7 +196,7 @@ class Model:
             onnxruntime failed, or the model gave another shape than its card says.
         """
         try:
-            result: NDArray[np.float32] = self._session.run(None, {"lr": lr})[0]
+            result: NDArray[np.float32] = self.session.run(None, {"lr": lr})[0]
         except Exception as error:  # onnxruntime's exceptions have no common public base
             raise ModelError(f"{self.label}: onnxruntime failed on {lr.shape[2]}x{lr.shape[3]} pixels") from error
         n, _, h, w = lr.shape
@@ -205,6 +205,50 @@ class Model:
                 f"{self.label}: gave shape {result.shape} for {lr.shape}; its card says x{self.card.scale}"
             )
         return result
+
+
+class Bound:
+    """Input and output of tiles of one shape, which stay where they are from one tile to the next; for one thread.
+
+    Parameters
+    ----------
+    model : Model
+    shape : (int, int)
+        Rows and columns of the input.
+
+    Attributes
+    ----------
+    lr : ndarray, shape (h, w), float32
+        To be filled before `run`.
+    sr : ndarray, shape (s * h, s * w), float32
+        What `run` gave, until it runs again.
+    """
+
+    def __init__(self, model: Model, shape: tuple[int, int]) -> None:
+        scale = model.card.scale
+        self.model = model
+        self.lr = np.zeros(shape, np.float32)
+        self.sr = np.empty((scale * shape[0], scale * shape[1]), np.float32)
+        self._session, self._binding = model.session, model.session.io_binding()
+        for bind, name, array in (
+            (self._binding.bind_input, "lr", self.lr),
+            (self._binding.bind_output, "sr", self.sr),
+        ):
+            bind(name, "cpu", 0, np.float32, (1, 1, *array.shape), array.ctypes.data)
+
+    def run(self) -> None:
+        """Enlarge `lr` into `sr`.
+
+        Raises
+        ------
+        ModelError
+            onnxruntime failed, or the model gives another shape than its card says.
+        """
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # onnxruntime's exceptions have no common public base
+            rows, columns = self.lr.shape
+            raise ModelError(f"{self.model.label}: onnxruntime failed on {rows}x{columns} pixels") from error
 
 
 def label_of(model: BundledModel | Path) -> str:

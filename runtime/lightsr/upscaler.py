@@ -16,7 +16,7 @@ from lightsr.card import ModelCard, Precision
 from lightsr.errors import ImageError, ModelError
 from lightsr.image import luminance
 from lightsr.intensity import IntensityMap as IntensityMap
-from lightsr.model import Model, find, label_of, open_trusted
+from lightsr.model import Bound, Model, find, label_of, open_trusted
 from lightsr.tiling import TilePlan
 
 TILE_PX = 256
@@ -183,7 +183,7 @@ class Upscaler:
         arrays.refuse_not_finite(_parts(image, filling))
         mapping = self._mapping(intensity, (part for _, part in _parts(image, filling)))
         plan = self.plan(image.shape, image.dtype)
-        work = Work(self.model, plan, mapping, low, high)
+        work = Work(Bound(self.model, plan.read_shape), plan, mapping, low, high)
         s = self.scale
         result = np.empty((s * image.shape[0], s * image.shape[1], *image.shape[2:]), image.dtype)
         for top in range(0, plan.rows, plan.core_rows):
@@ -258,7 +258,8 @@ class Upscaler:
         low, high = arrays.limits(kind.dtype, value_range)
         count = ENDLESS if rows is None else rows
         plan = self.plan((count, kind.columns, *kind.samples), kind.dtype)
-        work = Work(self.model, plan, intensity or IntensityMap(0.0, 1.0), low, high)
+        bound = Bound(self.model, plan.read_shape)
+        work = Work(bound, plan, intensity or IntensityMap(0.0, 1.0), low, high)
         return enlarged(work, itertools.chain([first], chunks), kind, tally)
 
     def _sliced(

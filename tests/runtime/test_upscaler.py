@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightsr.intensity import IntensityMap
-from lightsr.model import BundledModel, Model, bundled_models
+from lightsr.model import Bound, BundledModel, Model, bundled_models
 from lightsr.resample import interpolate
 from lightsr.tiling import TilePlan
 
@@ -303,11 +303,14 @@ def test_clipped_pixels_of_padding_do_not_count(picture: np.ndarray, fp32: light
 def test_a_model_that_gives_no_numbers_is_refused(
     picture: np.ndarray, fp32: lightsr.Upscaler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = fp32.model.run
+    run = Bound.run
     for value in (np.nan, np.inf):
-        monkeypatch.setattr(
-            fp32.model, "run", lambda lr, value=value: np.where(np.arange(2 * lr.shape[3]) == 40, value, run(lr))
-        )
+
+        def wrong(bound: Bound, value: float = value) -> None:
+            run(bound)
+            bound.sr[:, 40] = value
+
+        monkeypatch.setattr(Bound, "run", wrong)
         for image in (picture, picture.astype(np.float32)):
             with pytest.raises(lightsr.ModelError, match="gave NaN or infinity"):
                 fp32(image)
@@ -350,16 +353,15 @@ def test_a_shared_buffer_would_show(images: list[np.ndarray], monkeypatch: pytes
     """The test above can fail: tiles are read into one buffer here."""
     upscaler = lightsr.load("tiny", scale=2, precision="fp32", threads=1, tile=32)
     alone = [upscaler(image) for image in images]
-    buffer: dict[tuple[int, ...], np.ndarray] = {}
-    run = upscaler.model.run
+    shared = Bound(upscaler.model, upscaler.plan((80, 90), np.dtype(np.uint16)).read_shape)
+    run = shared.run
 
-    def through_one_buffer(lr: np.ndarray) -> np.ndarray:
-        shared = buffer.setdefault(lr.shape, lr.copy())
-        shared[:] = lr
+    def slowly() -> None:
         time.sleep(0.002)  # others come in between, as they do in any longer computation
-        return run(shared)
+        run()
 
-    monkeypatch.setattr(upscaler.model, "run", through_one_buffer)
+    monkeypatch.setattr(shared, "run", slowly)
+    monkeypatch.setattr("lightsr.upscaler.Bound", lambda model, shape: shared)
     try:
         found = in_threads(upscaler, images)
     except AssertionError:
