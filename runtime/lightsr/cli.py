@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from lightsr.errors import LightsrError
 from lightsr.options import DicomOptions
-from lightsr.progress import say
+from lightsr.progress import escaped, say
 from lightsr.sharding import Shard
 
 DONE, FAILED, SOME_FAILED = 0, 1, 3
@@ -25,7 +25,7 @@ DONE, FAILED, SOME_FAILED = 0, 1, 3
 
 def parser() -> argparse.ArgumentParser:
     """Arguments of `lightsr-infer`."""
-    p = argparse.ArgumentParser(
+    p = _Parser(
         prog="lightsr-infer",
         description="Enlarge medical images by super-resolution: DICOM, NIfTI, TIFF, PNG and NPY, each to its "
         "own kind, and JPEG to PNG.",
@@ -56,6 +56,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--debug", action="store_true", help="show tracebacks, without what libraries quote")
     p.add_argument("--version", action=_Version, help="versions of lightsr and what it runs on, and the CPU")
     return p
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Names that a shell put in place of a pattern are among what it quotes."""
+        super().error(escaped(message))
 
 
 class _Version(argparse.Action):
@@ -371,7 +377,7 @@ def _self_test(arguments: argparse.Namespace) -> int:
             model = Model.open(entry, threads=arguments.threads)
         except LightsrError as error:
             failed += 1
-            print(f"lightsr-infer: {error}", file=sys.stderr)
+            say(f"lightsr-infer: {error}", sys.stderr)
         else:
             print(f"{model.label}: gives on this machine what it gave at export")
     return FAILED if failed else DONE

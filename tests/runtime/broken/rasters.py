@@ -227,6 +227,9 @@ JPEG: dict[str, Broken] = {
     **cut("JPEG", jpeg_of(), _jpeg_fields(jpeg_of()), ".jpg"),
     "JPEG of 65535x65535 pixels": _jpeg("at most 100 million", _sized(jpeg_of(), 65_535, 65_535)),
     "JPEG of 10000x10000 pixels in a few bytes": _jpeg("too few", _sized(jpeg_of(), 10_000, 10_000)),
+    "JPEG of 10000x10000 pixels with bytes behind": _jpeg(
+        "too few", _sized(jpeg_of(), 10_000, 10_000) + bytes(300_000)
+    ),
     "JPEG of more rows than it has": _jpeg("before its last row", _sized(jpeg_of(), 128, 24)),
     "progressive JPEG of more rows than it has": _jpeg("before its last", _sized(jpeg_of(progressive=True), 128, 24)),
     "JPEG without a row": _jpeg("damaged frame header", _sized(jpeg_of(), 0, 24)),
