@@ -14,6 +14,7 @@ import pytest
 from lightsr import files
 from lightsr.progress import escaped
 
+from . import broken
 from .broken import BROKEN, GOOD
 from .broken.foreign import NAMED
 from .broken.npys import content_of
@@ -78,9 +79,15 @@ def assert_one_line(measured: Measured, path: Path, says: str = "") -> None:
 
 
 def test_there_are_many() -> None:
+    """As many as the page says, of every kind."""
     page = (Path(__file__).parents[2] / "docs" / "robustness.md").read_text()
     assert len(BROKEN) >= 700
-    assert f"{len(BROKEN)} broken files" in page
+    assert f"makes {len(BROKEN)} broken files" in page
+    assert f"and {len(ALONE)} of them singly" in page
+    parts = (broken.PNG, broken.JPEG, broken.TIFF, broken.NIFTI, broken.NPY, broken.DICOM)
+    rows = re.findall(r"\| (\d+) \| (\d+|-) \|", page)
+    assert rows[:6] == [(str(len(part)), str(sum(" cut " in name for name in part))) for part in parts]
+    assert rows[6] == (str(len(broken.FOREIGN)), "-")
 
 
 @pytest.mark.parametrize("name", ALONE)
