@@ -2,6 +2,7 @@
 #   make demo   enlarges real medical images with the bundled model (installs what a device needs)
 #   make test   lint, types and tests (installs PyTorch and the other development tools)
 # make test-oracles judges DICOM results with other people's programs; it names those that are not there.
+# make fuzz feeds every reader for FUZZ_SECONDS (60) with what it learns to be interesting; what it finds is in build/fuzz.
 
 PYTHON ?= python3
 DEV := .venv
@@ -9,7 +10,7 @@ DEVICE := .venv-device
 DOCS := .venv-docs
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-oracles lint format docs bench pictures clean
+.PHONY: demo test test-slow test-oracles fuzz lint format docs bench pictures clean
 
 demo: $(DEVICE)/installed
 	$(DEVICE)/bin/lightsr-infer --demo demo --force
@@ -23,6 +24,9 @@ test-slow: $(DEV)/installed
 
 test-oracles: $(DEV)/oracles
 	$(DEV)/bin/python -m pytest -m oracle tests/oracles
+
+fuzz: $(DEV)/fuzz
+	$(DEV)/bin/python -m tests.fuzz.readers
 
 lint: $(DEV)/installed
 	$(DEV)/bin/ruff check .
@@ -74,4 +78,10 @@ $(DOCS)/installed: pyproject.toml constraints.txt
 
 $(DEV)/oracles: $(DEV)/installed
 	$(DEV)/bin/python $(PIP_INSTALL) --editable '.[oracles]'
+	@touch $@
+
+$(DEV)/fuzz: $(DEV)/installed
+	@$(DEV)/bin/python $(PIP_INSTALL) --only-binary atheris --editable '.[fuzz]' >$(DEV)/fuzz.log 2>&1 || { \
+	    echo "make fuzz needs atheris, which has wheels for Linux on x86-64 and Python 3.11 to 3.13 alone;" \
+	    "why it cannot be installed here is in $(DEV)/fuzz.log"; exit 1; }
 	@touch $@

@@ -52,14 +52,16 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Say in one line what is wrong, and end with status 2."""
+        """Say in one line what is wrong, and end with status 2; names of files may be among what it quotes."""
+        from lightsr.progress import escaped
+
         choice = re.search(r"invalid choice: (.*) \(choose from (.*)\)$", message)
         if choice:
             chosen, words = choice[1].strip("'"), [word.strip("' ") for word in choice[2].split(",")]
             meant = suggestion(chosen, words)
             message = f"{message[: choice.start()]}'{chosen}'; {', '.join(words)} are allowed{meant}"
         end = "" if message.endswith("?") else ";"
-        self.exit(2, f"{self.prog}: {message}{end} {self.prog} --help tells all\n")
+        self.exit(2, f"{self.prog}: {escaped(message)}{end} {self.prog} --help tells all\n")
 
 
 class _Formatter(argparse.HelpFormatter):

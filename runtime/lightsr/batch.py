@@ -12,7 +12,7 @@ from lightsr import files, manifest, strays
 from lightsr.budget import shown
 from lightsr.cpus import available_cpus
 from lightsr.errors import OutputError
-from lightsr.folders import Job, mirrored
+from lightsr.folders import Job, mirrored, real
 from lightsr.jobs import Finished, Note, Pool, share
 from lightsr.manifest import Manifest, ModelIdentity
 from lightsr.pipeline import Outcome
@@ -95,15 +95,15 @@ def run(request: Request, setup: Setup) -> Counter[str]:
 
 def _manifest(path: Path, request: Request, found: Sequence[Job]) -> Manifest:
     """Open the manifest where it is in nobody's way."""
-    place, source, target = path.resolve(), request.source, request.target
+    place, source, target = real(path), request.source, request.target
     results = (result for job in found for result in (job.target, *files.other_results(job.target)))
     if source.is_dir():
-        if place.is_relative_to(source.resolve()):
+        if place.is_relative_to(real(source)):
             raise OutputError(f"{path}: the manifest lies inside the input folder; choose a place beside it")
-        top = target.resolve()
+        top = real(target)
         clash = place.is_relative_to(top) and target / place.relative_to(top) in results
     else:
-        clash = place in (source.resolve(), *(result.resolve() for result in results))
+        clash = place in (real(source), *map(real, results))
     if clash:
         raise OutputError(f"{path}: the manifest would be one file with an input or its result; choose another")
     return Manifest(path)

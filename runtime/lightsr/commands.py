@@ -224,7 +224,7 @@ def _self_test(arguments: argparse.Namespace) -> int:
             model = Model.open(entry, threads=arguments.threads)
         except LightsrError as error:
             failed += 1
-            print(f"lightsr-infer: {error}", file=sys.stderr)
+            say(f"lightsr-infer: {error}", sys.stderr)
         else:
             print(f"{model.label}: gives on this machine what it gave at export")
     return FAILED if failed else DONE

@@ -83,13 +83,18 @@ def _result(job: Job) -> Path:
 
 def _refuse_overlap(source: Path, target: Path) -> None:
     """Results must not land among the inputs: a later run would read them, and --force overwrite inputs."""
-    here, there = source.resolve(), target.resolve()
+    here, there = real(source), real(target)
     if here == there:
         raise OutputError(f"{target}: is the input folder itself; choose a folder beside it")
     if there.is_relative_to(here):
         raise OutputError(f"{target}: lies inside the input folder; choose a folder beside it")
     if here.is_relative_to(there):
         raise OutputError(f"{target}: holds the input folder, whose files results could replace; choose another folder")
+
+
+def real(path: Path) -> Path:
+    """The absolute path without links; of links that go round in a circle what can be told, where `resolve` raises."""
+    return Path(os.path.realpath(path))
 
 
 def _inside(source: Path, target: Path, pattern: str) -> Iterator[Job]:

@@ -59,6 +59,8 @@ class Layout:
     progressive : bool
     ends : list of int
         Where the bytes of each scan end.
+    sent : int
+        Bytes of all scans.
     left : dict of int to list of int
         Of each component, for each of the 64 coefficients, how many of its lower bits were not sent yet; -1: none were.
     """
@@ -68,6 +70,7 @@ class Layout:
     sampling: dict[int, tuple[int, int]]
     progressive: bool
     ends: list[int] = field(default_factory=list)
+    sent: int = 0
     left: dict[int, list[int]] = field(default_factory=dict)
 
     def units(self, components: list[int]) -> int:
@@ -131,8 +134,8 @@ def layout(content: bytes) -> Layout:
                 raise ValueError(f"of more than {MAX_SCANS} scans")
     if found is None or set(found.left) != set(found.sampling):
         raise ValueError("without all of its scans")
-    if found.rows * found.columns > PIXELS_PER_BYTE * len(content):
-        raise ValueError(f"of {len(content)} bytes, too few for {found.columns}x{found.rows} pixels")
+    if found.rows * found.columns > PIXELS_PER_BYTE * found.sent:
+        raise ValueError(f"with {found.sent} bytes of pixels, too few for {found.columns}x{found.rows}")
     if any(bits for left in found.left.values() for bits in left):
         raise ValueError("of which the last scans are missing")
     return found
@@ -222,6 +225,7 @@ def _take_scan(content: bytes, scan: _Segment, of: Layout, interval: int) -> Non
         if len(_RESTARTS.findall(content, scan.start, scan.end)) != needed:
             raise ValueError("of which parts are missing between its restart markers")
     of.ends.append(scan.end)
+    of.sent += scan.end - scan.start
 
 
 def padded(content: bytes) -> bytes:

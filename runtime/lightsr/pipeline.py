@@ -140,6 +140,8 @@ def _enlarge_file(
 ) -> Outcome:
     if target.exists() and target.samefile(source):
         raise OutputError(f"{target}: is the input itself; choose another output")
+    if target.exists() and not target.is_file():  # --force would put a file in the place of a device
+        raise OutputError(f"{target}: is there, and not a regular file; choose another output")
     if os.path.lexists(target) and not overwrite:
         raise OutputError(f"{target}: exists; --force overwrites it, --skip-existing leaves it", reason="exists")
     scale, card = upscaler.scale, upscaler.card

@@ -6,8 +6,11 @@ import time
 import unicodedata
 from typing import TextIO
 
-CONTROL_CHARACTERS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
-"""How names that hold such characters are shown."""
+CONTROL_CHARACTERS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
+    code: f"\\u{code:04x}"
+    for code in (0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+"""How names that hold such characters are shown: they would move the cursor, break the line or turn its order round."""
 
 BAR_COLUMNS = 24
 """Width of the bar itself."""
@@ -16,10 +19,19 @@ DRAW_SECONDS = 0.1
 """The bar is drawn no more often than that."""
 
 
+def escaped(text: str) -> str:
+    """A text as one line, in which a file's name cannot move the cursor or start a new line.
+
+    >>> escaped("a\\nb")
+    'a\\\\x0ab'
+    """
+    return text.translate(CONTROL_CHARACTERS)
+
+
 def say(text: str, stream: TextIO | None) -> None:
-    """Print a line in which a file's name cannot move the cursor or start a new line."""
+    """Print a line, escaped."""
     if stream is not None:  # closed before the program began
-        stream.write(text.translate(CONTROL_CHARACTERS) + "\n")
+        stream.write(escaped(text) + "\n")
         stream.flush()
 
 
@@ -95,7 +107,7 @@ class Console:
             columns = 80
         text = bar(self.finished, self.worked, self.total, now - self._started)
         if self._name:
-            text += f"  {self._name.translate(CONTROL_CHARACTERS)}"
+            text += f"  {escaped(self._name)}"
         self._write(f"\r\x1b[K{cut(text, columns - 1)}")
         self._shown = True
 

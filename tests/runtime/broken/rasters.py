@@ -143,14 +143,14 @@ def _flipped() -> bytes:
 
 
 def _zip_bomb(mib: int, size: tuple[int, int]) -> bytes:
-    packer = zlib.compressobj(9)
+    packer = zlib.compressobj(1)
     packed = b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(mib)), packer.flush()])
     return png_header(size) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
 def _packed(kind: bytes, start: bytes, mib: int) -> bytes:
     """A chunk in front of a picture that is large when it is opened."""
-    return png_of(grey_rows(), extra=chunk(kind, start + zlib.compress(bytes(mib << 20), 9)))
+    return png_of(grey_rows(), extra=chunk(kind, start + zlib.compress(bytes(mib << 20), 1)))
 
 
 def _many_chunks(count: int, kind: bytes = b"tEXt", data: bytes = b"") -> bytes:
@@ -210,8 +210,8 @@ PNG: dict[str, Broken] = {
     "PNG with two headers": _png("there twice", a_png()[:33] + a_png()[8:]),
     "PNG with an empty header": _png("0 bytes instead of 13", PNG_SIGNATURE + chunk(b"IHDR", b"") + a_png()[33:]),
     "PNG without pixels": _png("end early", png_header() + chunk(b"IEND", b"")),
-    "PNG bomb in a text": Broken(lambda: _packed(b"zTXt", b"a\0\0", 400), "damaged", ".png"),
-    "PNG bomb in a colour profile": Broken(lambda: _packed(b"iCCP", b"a\0\0", 400), "damaged", ".png"),
+    "PNG bomb in a text": Broken(lambda: _packed(b"zTXt", b"a\0\0", 300), "damaged", ".png"),
+    "PNG bomb in a colour profile": Broken(lambda: _packed(b"iCCP", b"a\0\0", 300), "damaged", ".png"),
     "PNG bomb of 100 million empty pixels, cut": Broken(lambda: _zip_bomb(95, (10_000, 10_000)), "end early", ".png"),
     "PNG with half a million chunks": Broken(lambda: _many_chunks(500_000), "chunks", ".png"),
     "PNG that goes on as a hole": Broken(lambda: a_png()[:-12], "check sum", ".png", 1 << 30),
@@ -227,6 +227,9 @@ JPEG: dict[str, Broken] = {
     **cut("JPEG", jpeg_of(), _jpeg_fields(jpeg_of()), ".jpg"),
     "JPEG of 65535x65535 pixels": _jpeg("at most 100 million", _sized(jpeg_of(), 65_535, 65_535)),
     "JPEG of 10000x10000 pixels in a few bytes": _jpeg("too few", _sized(jpeg_of(), 10_000, 10_000)),
+    "JPEG of 10000x10000 pixels with bytes behind": _jpeg(
+        "too few", _sized(jpeg_of(), 10_000, 10_000) + bytes(300_000)
+    ),
     "JPEG of more rows than it has": _jpeg("before its last row", _sized(jpeg_of(), 128, 24)),
     "progressive JPEG of more rows than it has": _jpeg("before its last", _sized(jpeg_of(progressive=True), 128, 24)),
     "JPEG without a row": _jpeg("damaged frame header", _sized(jpeg_of(), 0, 24)),
@@ -249,6 +252,6 @@ JPEG: dict[str, Broken] = {
 }
 
 GOOD: dict[str, Broken] = {
-    "PNG bomb behind its pixels": Broken(lambda: _zip_bomb(400, SIZE), "", ".png"),
+    "PNG bomb behind its pixels": Broken(lambda: _zip_bomb(300, SIZE), "", ".png"),
 }
 """Pictures all the same: what is too much of them is never opened."""
