@@ -2,13 +2,14 @@
 #   make demo   enlarges real medical images with the bundled model (installs what a device needs)
 #   make test   lint, types and tests (installs PyTorch and the other development tools)
 # make test-oracles judges DICOM results with other people's programs; it names those that are not there.
+# make test-arm runs the runtime on an emulated Arm processor; FORM=short takes a few minutes of it.
 
 PYTHON ?= python3
 DEV := .venv
 DEVICE := .venv-device
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-oracles lint format bench pictures clean
+.PHONY: demo test test-oracles test-arm lint format bench pictures clean
 
 demo: $(DEVICE)/installed
 	$(DEVICE)/bin/lightsr-infer --demo demo --force
@@ -18,6 +19,9 @@ test: lint
 
 test-oracles: $(DEV)/oracles
 	$(DEV)/bin/python -m pytest -m oracle tests/oracles
+
+test-arm: $(DEV)/installed
+	$(DEV)/bin/python -m tests.arm $(if $(FORM),--$(FORM))
 
 lint: $(DEV)/installed
 	$(DEV)/bin/ruff check .
