@@ -25,15 +25,20 @@ EXCLUDED = {
     "test_budget.py::test_a_picture_larger_than_memory": MEASURES,
     "test_budget.py::test_every_bundled_model_keeps_within_the_least_memory_for_its_largest_tile": MEASURES,
     "test_budget.py::test_wide_bands_count": MEASURES,
+    "test_cli.py::test_being_ended_leaves_no_half_file": MINUTES,
     "test_decoder.py::test_a_decoder_that_needs_too_much_memory": LIMITS,
     "test_decoder.py::test_a_decoder_that_was_taken_over": LIMITS,
     "test_decoder.py::test_damaged_frames_are_decoded_or_refused": MINUTES,
     "test_decoder.py::test_real_files_are_decoded_as_pydicom_decodes_them": MINUTES,
+    "test_demo.py::test_the_demonstration": MINUTES,
     "test_dicom_page.py": PAGE,
     "test_encoding.py::test_the_memory_of_a_compressed_cine_is_that_of_a_frame": MEASURES,
     "test_formats_page.py": PAGE,
     "test_library_page.py": PAGE,
     "test_many.py": MINUTES,
+    "test_nifti.py::test_files_of_nibabel": MINUTES,
+    "test_privacy.py::test_nothing_is_said": MINUTES,
+    "test_privacy.py::test_the_search_can_fail": MINUTES,
 }
 """Files, or tests with all their parameters, that do not run, and why."""
 
