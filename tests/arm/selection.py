@@ -37,8 +37,11 @@ EXCLUDED = {
     "test_library_page.py": PAGE,
     "test_many.py": MINUTES,
     "test_nifti.py::test_files_of_nibabel": MINUTES,
+    "test_pipeline.py::test_the_memory_of_a_cine_is_that_of_a_frame": MEASURES,
+    "test_pipeline.py::test_the_memory_of_functional_groups_is_that_of_one_frame": MEASURES,
     "test_privacy.py::test_nothing_is_said": MINUTES,
     "test_privacy.py::test_the_search_can_fail": MINUTES,
+    "test_upscaler.py::test_eight_threads_share_one_upscaler": MINUTES,
 }
 """Files, or tests with all their parameters, that do not run, and why."""
 
