@@ -3,6 +3,7 @@
 #   make test   lint, types and tests (installs PyTorch and the other development tools)
 # make test-oracles judges DICOM results with other people's programs; it names those that are not there.
 # make fuzz feeds every reader for FUZZ_SECONDS (60) with what it learns to be interesting; what it finds is in build/fuzz.
+# make test-arm runs the runtime on an emulated Arm processor; FORM=short takes a few minutes of it.
 
 PYTHON ?= python3
 DEV := .venv
@@ -10,7 +11,7 @@ DEVICE := .venv-device
 DOCS := .venv-docs
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-oracles fuzz lint format docs bench pictures clean
+.PHONY: demo test test-slow test-oracles test-arm fuzz lint format docs bench pictures clean
 
 demo: $(DEVICE)/installed
 	$(DEVICE)/bin/lightsr-infer --demo demo --force
@@ -27,6 +28,9 @@ test-oracles: $(DEV)/oracles
 
 fuzz: $(DEV)/fuzz
 	$(DEV)/bin/python -m tests.fuzz.readers
+
+test-arm: $(DEV)/installed
+	$(DEV)/bin/python -m tests.arm $(if $(FORM),--$(FORM))
 
 lint: $(DEV)/installed
 	$(DEV)/bin/ruff check .

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Prepares what `lightsr-bench device --emulate` needs: an arm64 Python with the aarch64 wheels of
 # onnxruntime and numpy at the versions of constraints.txt, and the plugin that counts instructions.
+# With --tests also the aarch64 wheels that the runtime's tests need, for `make test-arm`.
 #
-#   bash benchmarks/arm64-root.sh DIR
+#   bash benchmarks/arm64-root.sh [--tests] DIR
 #   export LIGHTSR_ARM_ROOT=DIR
 #
 # Needs Debian 12, or another system with these programs: debootstrap, dpkg, qemu-aarch64, gcc,
-# python3 with pip; root rights or fakeroot; 300 MB; access to a Debian mirror and
+# python3 with pip; root rights or fakeroot; 300 MB, with --tests 450; access to a Debian mirror and
 # to a package index. DIR is only ever complete or, without its file `ready`, not usable; run again
 # to finish or to renew it.
 #
@@ -19,6 +20,7 @@ SUITE=bookworm
 PYTHON_VERSION=3.11 # of the suite; wheels are for it
 MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 PYTHON=${PYTHON:-python3}
+TEST_PACKAGES="hypothesis nibabel onnx pillow pydicom pyjpegls pylibjpeg-openjpeg pylibjpeg-rle pytest tifffile"
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -27,7 +29,12 @@ constraints=$here/../constraints.txt
 say() { echo "arm64-root: $*" >&2; }
 fail() { say "$*"; exit 1; }
 
-[ $# -eq 1 ] && [ -n "$1" ] && [ "${1#-}" = "$1" ] || fail "usage: bash benchmarks/arm64-root.sh DIR"
+tests=
+if [ "${1:-}" = --tests ]; then
+    tests=yes
+    shift
+fi
+[ $# -eq 1 ] && [ -n "$1" ] && [ "${1#-}" = "$1" ] || fail "usage: bash benchmarks/arm64-root.sh [--tests] DIR"
 [ "$(uname -s)" = Linux ] || fail "user-mode emulation works on Linux only, this is $(uname -s)"
 
 # What is needed.
@@ -52,12 +59,16 @@ wanted=$(printf '%s\n' "$FORMAT" "$SUITE" "$("$qemu" --version | head -n 1)"
          grep -E '^(flatbuffers|numpy|onnxruntime|packaging|protobuf)==' "$constraints"
          cat "$here/lightsr_bench/instructions.c")
 wanted=$(sha256sum <<<"$wanted" | cut -d ' ' -f 1)
-if [ -e "$root/ready" ] && [ "$(cat "$root/built-from" 2>/dev/null)" = "$wanted" ]; then
+wanted_tests=$(sha256sum <<<"$wanted $TEST_PACKAGES $(cat "$constraints")" | cut -d ' ' -f 1)
+is_built() { [ -e "$root/ready" ] && [ "$(cat "$root/built-from" 2>/dev/null)" = "$wanted" ]; }
+has_tests() { [ "$(cat "$root/tests/built-from" 2>/dev/null)" = "$wanted_tests" ]; }
+if is_built && { [ -z "$tests" ] || has_tests; }; then
     say "$root is ready already"
     exit 0
 fi
 
-rm -rf "$root/ready" "$root/work"
+rm -rf "$root/work"
+is_built || rm -f "$root/ready"
 echo "$FORMAT" >"$root/format"
 mkdir "$root/work"
 work=$root/work
@@ -84,23 +95,47 @@ if [ ! -e "$root/system/complete" ]; then
 fi
 
 # Wheels.
-say "downloading aarch64 wheels"
-"$PYTHON" -m pip download --quiet --disable-pip-version-check --only-binary=:all: --constraint "$constraints" \
-    --implementation cp --python-version "$PYTHON_VERSION" \
-    --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
-    --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
-    --dest "$work/wheels" onnxruntime || fail "pip could not download the wheels"
-mkdir "$work/packages"
-for wheel in "$work"/wheels/*.whl; do
-    "$PYTHON" -m zipfile -e "$wheel" "$work/packages"
-done
+download() { # FOLDER PACKAGE...
+    local folder=$1
+    shift
+    "$PYTHON" -m pip download --quiet --disable-pip-version-check --only-binary=:all: --constraint "$constraints" \
+        --implementation cp --python-version "$PYTHON_VERSION" \
+        --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
+        --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
+        --dest "$folder" "$@" || fail "pip could not download the wheels"
+}
+unpack() { # FOLDER WHEEL...
+    local folder=$1 wheel
+    shift
+    mkdir "$folder"
+    for wheel; do "$PYTHON" -m zipfile -e "$wheel" "$folder"; done
+    # Compiled once here, so that no measured process has to; modules for other Pythons may fail. By this machine's
+    # Python where its code is the same: it is many times as fast.
+    "${compiler[@]}" -m compileall -q "$folder" >/dev/null 2>&1 || true
+}
 guest=("$qemu" -L "$root/system")
 program=$root/system/usr/bin/python$PYTHON_VERSION
-# Compiled once here, so that no measured process has to; modules for other Pythons may fail.
-"${guest[@]}" "$program" -m compileall -q "$work/packages" >/dev/null 2>&1 || true
-PYTHONPATH=$work/packages "${guest[@]}" "$program" -c 'import numpy' || fail "$qemu cannot run the arm64 Python"
-rm -rf "$root/packages"
-mv "$work/packages" "$root/packages"
+compiler=("${guest[@]}" "$program")
+if [ "$("$PYTHON" -c 'import sys; print(sys.implementation.cache_tag)')" = "cpython-${PYTHON_VERSION/./}" ]; then
+    compiler=("$PYTHON")
+fi
+say "downloading aarch64 wheels"
+download "$work/wheels" onnxruntime
+if ! is_built; then
+    unpack "$work/packages" "$work"/wheels/*.whl
+    PYTHONPATH=$work/packages "${guest[@]}" "$program" -c 'import numpy' || fail "$qemu cannot run the arm64 Python"
+    rm -rf "$root/packages"
+    mv "$work/packages" "$root/packages"
+fi
+if [ -n "$tests" ]; then
+    # shellcheck disable=SC2086 # one word a package
+    download "$work/more" onnxruntime $TEST_PACKAGES
+    for wheel in "$work"/wheels/*.whl; do rm -f "$work/more/${wheel##*/}"; done
+    unpack "$work/tests" "$work"/more/*.whl
+    echo "$wanted_tests" >"$work/tests/built-from"
+    rm -rf "$root/tests"
+    mv "$work/tests" "$root/tests"
+fi
 
 # Plugin.
 rm -f "$root/instructions.so"

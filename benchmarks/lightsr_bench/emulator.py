@@ -6,6 +6,7 @@ aarch64 wheels of onnxruntime and numpy, and the plugin that counts instructions
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,9 @@ CORES = 4
 
 TIMEOUT_S = 1800.0
 """After which a guest counts as failed."""
+
+PACKAGES, TEST_PACKAGES = "packages", "tests"
+"""Folders of aarch64 wheels: what a network needs, and what the runtime's tests need besides."""
 
 SYSTEM_FOLDERS = ("lib", "usr")
 """Folders of the prepared system that a guest sees; the rest of its world is this machine's."""
@@ -123,7 +127,7 @@ class Emulator:
         # No random bytes and no random name of a folder reach the guest: they would change its count.
         command = [str(self.qemu), "-L", str(world), "-cpu", self.cpu, "-seed", "0", *plugin, *python, "."]
         environment = {
-            "PYTHONPATH": str(self.root / "packages"),
+            "PYTHONPATH": str(self.root / PACKAGES),
             "PYTHONHASHSEED": "0",
             "ORT_DISABLE_TELEMETRY": "1",
             "OPENBLAS_NUM_THREADS": "1",
@@ -148,6 +152,37 @@ class Emulator:
             last = done.stderr.strip().splitlines()[-1:] or ["no message"]
             raise EmulationError(f"ended with status {done.returncode} on {self.cpu}: {last[0][:160]}")
 
+    def environment(self, folder: Path) -> Path:
+        """Make a virtual environment of the emulated Python in `folder`, new or made before.
+
+        Its interpreter is a script for this machine's shell, which starts the emulator, and
+        which the emulated Python takes for its own program. What that starts by
+        ``sys.executable``, with whatever options, is therefore emulated too, and nothing has
+        to be registered with the kernel (binfmt_misc), which only root can.
+
+        Returns
+        -------
+        Path
+            Of the interpreter.
+        """
+        folder = folder.resolve()
+        self._make(folder / "world")
+        program = self.root / "system/usr/bin/python3"
+        command = shlex.join([str(self.qemu), "-L", str(folder / "world"), "-cpu", self.cpu])
+        version = program.resolve().name  # python3.11: what its folder of packages is called
+        interpreter = folder / "bin/python"
+        for path, text in {
+            interpreter: f'#!/bin/sh\nexec {command} -0 "$0" {shlex.quote(str(program))} "$@"\n',
+            folder / "pyvenv.cfg": f"home = {program.parent}\ninclude-system-site-packages = false\n",
+            folder / "lib" / version / "site-packages/arm.pth": "".join(
+                f"{self.root / name}\n" for name in (PACKAGES, TEST_PACKAGES)
+            ),
+        }.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        interpreter.chmod(0o755)
+        return interpreter
+
     def _make(self, world: Path) -> None:
         """Make the folder in which qemu looks before it lets the guest see this machine's files.
 
@@ -162,6 +197,7 @@ class Emulator:
             (world / path).parent.mkdir(parents=True, exist_ok=True)
             (world / path).write_text(text, encoding="ascii")
         for name in SYSTEM_FOLDERS:
+            (world / name).unlink(missing_ok=True)
             (world / name).symlink_to(self.root / "system" / name)
 
 
@@ -195,7 +231,7 @@ def find(cpu: str, root: Path | None = None) -> Emulator:
     ready = root / "ready"
     if not ready.is_file() or ready.read_text(encoding="ascii", errors="replace").strip() != ROOT_FORMAT:
         raise EmulationError(f"{root}: holds no Arm system, an unfinished one, or one of another version; {prepare}")
-    if not (root / "packages/onnxruntime").is_dir():
+    if not (root / PACKAGES / "onnxruntime").is_dir():
         raise EmulationError(f"{root}: the aarch64 wheels of onnxruntime are missing; {prepare}")
     version = _ask(qemu, "--version")
     if cpu not in _ask(qemu, "-cpu", "help").split():

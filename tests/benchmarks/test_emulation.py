@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -104,6 +106,40 @@ def test_what_the_emulator_can_do_is_known_before_it_runs(root: Path) -> None:
     assert (found.cpu, found.version, found.root, found.counts) == ("cortex-a53", "9.9.9", root, False)
     (root / "instructions.so").touch()
     assert emulator.find("cortex-a53", root).counts
+
+
+def test_an_environment_takes_what_it_is_given(root: Path) -> None:
+    found = emulator.find("cortex-a76", root)
+    (root / "system/usr/bin").mkdir()
+    (root / "system/usr/bin/python3.11").touch()
+    (root / "system/usr/bin/python3").symlink_to("python3.11")
+    tool(root / "a folder", '#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    speaking = dataclasses.replace(found, qemu=root / "a folder/qemu-aarch64")
+    for _ in range(2):  # one that was made before is made again
+        interpreter = speaking.environment(root / "an environment")
+    said = subprocess.run([interpreter, "-I", "-c", "a  b"], capture_output=True, text=True, check=True).stdout
+    program, world = str(root / "system/usr/bin/python3"), str(root / "an environment/world")
+    assert said.splitlines() == ["-L", world, "-cpu", "cortex-a76", "-0", str(interpreter), program, "-I", "-c", "a  b"]
+    assert "0xd0b" in (root / "an environment/world/proc/cpuinfo").read_text()
+    (packages,) = (root / "an environment/lib/python3.11/site-packages").iterdir()
+    assert packages.read_text().splitlines() == [str(root / "packages"), str(root / "tests")]
+
+
+def test_what_an_emulated_python_starts_is_emulated(tmp_path: Path) -> None:
+    try:
+        interpreter = emulator.find("cortex-a76").environment(tmp_path / "environment")
+    except EmulationError as error:
+        pytest.skip(str(error))
+    leaf = "import platform, sys, numpy; print(platform.machine(), sys.executable, numpy.__file__)"
+    for options in ([], ["-I"]):
+        script = leaf
+        for _ in range(2):
+            script = (
+                f"import subprocess, sys; subprocess.run([sys.executable, *{options}, '-c', {script!r}], check=True)"
+            )
+        said = subprocess.run([interpreter, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+        assert said[:2] == ["aarch64", str(interpreter)]
+        assert Path(said[2]).is_relative_to(Path(os.environ[emulator.ROOT_VARIABLE]).resolve())
 
 
 @pytest.mark.parametrize(

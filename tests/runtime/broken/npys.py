@@ -62,7 +62,7 @@ NPY: dict[str, Broken] = {
         [("its magic", 0), ("the length", 8), ("the header", 12)],
         ".npy",
     ),
-    "NPY of 65535x65535 pixels": _npy("at most 100 million", "'|u1', 'fortran_order': False, 'shape': (65535, 65535)"),
+    "NPY of 65535x65535 pixels": _npy("at most 128 million", "'|u1', 'fortran_order': False, 'shape': (65535, 65535)"),
     "NPY of 10000x10000 pixels": _npy("its shape needs", "'|u1', 'fortran_order': False, 'shape': (10000, 10000)"),
     "NPY of 10**30 rows": _npy("million", f"'|u1', 'fortran_order': False, 'shape': ({10**30}, 2)"),
     "NPY of -2 rows": _npy("pixels; at least one", "'|u1', 'fortran_order': False, 'shape': (-2, 4)"),

@@ -199,7 +199,7 @@ PNG: dict[str, Broken] = {
     **cut("PNG", a_png(), _png_fields(), ".png"),
     "PNG with one bit of a pixel changed": _png("check sum", _flipped()),
     "PNG of fewer rows than it says": _png("end early", png_of(grey_rows()[:-25])),
-    "PNG of 65535x65535 pixels": _png("at most 100 million", png_of(grey_rows(), size=(65_535, 65_535))),
+    "PNG of 65535x65535 pixels": _png("at most 128 million", png_of(grey_rows(), size=(65_535, 65_535))),
     "PNG of 2147483647x2147483647 pixels": _png("million", png_of(grey_rows(), size=(2**31 - 1, 2**31 - 1))),
     "PNG of 10000x10000 pixels in a few bytes": _png("end early", png_of(grey_rows(), size=(10_000, 10_000))),
     "PNG without a column": _png("0x16 pixels", png_of(grey_rows(), size=(16, 0))),
@@ -225,7 +225,7 @@ PNG: dict[str, Broken] = {
 
 JPEG: dict[str, Broken] = {
     **cut("JPEG", jpeg_of(), _jpeg_fields(jpeg_of()), ".jpg"),
-    "JPEG of 65535x65535 pixels": _jpeg("at most 100 million", _sized(jpeg_of(), 65_535, 65_535)),
+    "JPEG of 65535x65535 pixels": _jpeg("at most 128 million", _sized(jpeg_of(), 65_535, 65_535)),
     "JPEG of 10000x10000 pixels in a few bytes": _jpeg("too few", _sized(jpeg_of(), 10_000, 10_000)),
     "JPEG of 10000x10000 pixels with bytes behind": _jpeg(
         "too few", _sized(jpeg_of(), 10_000, 10_000) + bytes(300_000)
@@ -245,7 +245,9 @@ JPEG: dict[str, Broken] = {
     "JPEG whose scan header is empty": _jpeg(  # found by fuzzing
         "damaged scan header", jpeg_of()[: jpeg_of().index(b"\xff\xda")] + b"\xff\xda\0\2\1\1\xff\xd9"
     ),
-    "JPEG of two frames": _jpeg("of two frames", jpeg_of()[:2] + jpeg_of()[2:-2].replace(b"\xff\xda", b"\xff\xc0", 1)),
+    "JPEG of two frames": _jpeg(
+        "a damaged or truncated PNG or JPEG", jpeg_of()[:2] + jpeg_of()[2:-2].replace(b"\xff\xda", b"\xff\xc0", 1)
+    ),
     "JPEG of a thousand scans": Broken(lambda: _many_scans(1000), "200 scans", ".jpg"),
     "JPEG with 16 MiB beside its pixels": Broken(lambda: _with_segments(250), "8 MiB beside its pixels", ".jpg"),
     "JPEG that goes on as a hole": Broken(lambda: jpeg_of()[:-2], "ends early", ".jpg", 1 << 30),

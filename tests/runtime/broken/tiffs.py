@@ -137,8 +137,8 @@ HUGE = 2**32 - 1
 TIFF: dict[str, Broken] = {
     **cut("TIFF", a_tiff(PAGE, DATA), _fields(PAGE, big=False), ".tif"),
     **cut("BigTIFF", a_tiff(BIG_PAGE, DATA, big=True), _fields(BIG_PAGE, big=True), ".tif"),
-    "TIFF of 65535x65535 pixels": _tiff("at most 100 million", {256: (3, [65_535]), 257: (3, [65_535])}),
-    "BigTIFF of 65535x65535 pixels": _big("at most 100 million", {256: (3, [65_535]), 257: (3, [65_535])}),
+    "TIFF of 65535x65535 pixels": _tiff("at most 128 million", {256: (3, [65_535]), 257: (3, [65_535])}),
+    "BigTIFF of 65535x65535 pixels": _big("at most 128 million", {256: (3, [65_535]), 257: (3, [65_535])}),
     "TIFF of 4294967295x4294967295 pixels": _tiff("million", {256: (4, [HUGE]), 257: (4, [HUGE])}),
     "BigTIFF of 2**63 columns": _big("beyond the file", {256: (16, [2**63])}),
     "TIFF of more rows than it has": _tiff("too short", {257: (3, [5]), 278: (3, [5])}),
