@@ -10,10 +10,8 @@ import io
 import struct
 from typing import Any, BinaryIO, cast
 
+from lightsr.signatures import PREAMBLE_BYTES
 from lightsr.syntaxes import EXPLICIT, IMPLICIT
-
-PREAMBLE_BYTES = 128
-"""Free bytes before the letters DICM (PS3.10, 7.1)."""
 
 LAST_FIRST_ELEMENT = 0x16
 """SOP Class UID is (0008,0016), and elements stand in order: no picture begins behind it (7.1)."""

@@ -13,7 +13,6 @@ from lightsr.budget import shown
 from lightsr.cpus import available_cpus
 from lightsr.errors import OutputError
 from lightsr.folders import Job, mirrored, real
-from lightsr.jobs import Finished, Note, Pool, share
 from lightsr.manifest import Manifest, ModelIdentity
 from lightsr.pipeline import Outcome
 from lightsr.progress import Console
@@ -140,22 +139,7 @@ class _Run:
         return self.counts
 
     def _work(self) -> None:
-        asked, count, cpus = self.request.jobs, len(self.jobs), available_cpus()
-        limit = self.setup.max_memory
-        how = share(asked, self.setup.threads, files=count, cpus=cpus, max_memory=limit)
-        if how.workers < min(asked, count):
-            by_memory = share(asked, self.setup.threads, files=count, cpus=cpus).workers > how.workers
-            why = (
-                f"memory that may be used: {shown(limit)}"
-                if by_memory and limit
-                else f"CPUs that may be used here: {cpus}"
-            )
-            self.console.error(
-                f"lightsr-infer: --jobs {how.workers} instead of {asked}, with --threads {how.threads}: {why}"
-            )
-        if how.workers > 1:
-            setup = replace(self.setup, threads=how.threads, max_memory=how.max_memory)
-            self._work_in(Pool(setup, self.jobs, how.workers))
+        if min(self.request.jobs, len(self.jobs)) > 1 and self._work_in_processes():
             return
         upscaler = self.setup.load()
         self.model = identity(upscaler)
@@ -163,8 +147,27 @@ class _Run:
             self.console.working(job.source.name)
             self._take(index, attempt(job, upscaler, self.setup))
 
-    def _work_in(self, workers: Pool) -> None:
-        with workers:
+    def _work_in_processes(self) -> bool:
+        """Do the work in several processes, if CPUs and memory are enough for more than one."""
+        from lightsr.jobs import Finished, Note, Pool, share  # one process needs them for nothing
+
+        asked, count, cpus, limit = self.request.jobs, len(self.jobs), available_cpus(), self.setup.max_memory
+        how = share(asked, self.setup.threads, files=count, cpus=cpus, max_memory=limit)
+        if how.workers < min(asked, count):
+            by_memory = share(asked, self.setup.threads, files=count, cpus=cpus).workers > how.workers
+            what = (
+                f"memory that may be used: {shown(limit)}"
+                if by_memory and limit
+                else f"CPUs that may be used here: {cpus}"
+            )
+            self.console.error(
+                f"lightsr-infer: --jobs {how.workers} instead of {asked}, with --threads {how.threads}: {what}"
+            )
+        if how.workers == 1:
+            return False
+        with Pool(
+            replace(self.setup, threads=how.threads, max_memory=how.max_memory), self.jobs, how.workers
+        ) as workers:
             try:
                 for event in workers.events():
                     if isinstance(event, Finished):
@@ -180,6 +183,7 @@ class _Run:
                 for finished in workers.finished_meanwhile():
                     self._take(finished.index, finished.outcome)
                 raise
+        return True
 
     def _take(self, index: int, outcome: Outcome) -> None:
         """A file is finished: into the manifest now, to the others in its turn."""

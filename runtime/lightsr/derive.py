@@ -23,6 +23,7 @@ from lightsr.image import Frames
 from lightsr.options import DEFAULTS, DicomOptions
 from lightsr.provenance import UID_NAMESPACE, texts, uid_of
 from lightsr.provenance import Producer as Producer
+from lightsr.strays import TEMPORARY_PREFIX
 
 OUTPUT_VERSION = 1
 """Version of what `write` makes of a source; part of the new UIDs."""
@@ -36,9 +37,6 @@ MAX_DESCRIPTION = 64
 
 HARMLESS_UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
 """A UID (PS3.5, 9.1), or what some who remove names put in its place; never a path, a line end or an escape."""
-
-TEMPORARY_PREFIX = ".lightsr-"
-"""Start of the names of files that are still being written, and of temporary ones where these need a name."""
 
 PALETTE_TAGS = range(0x00281100, 0x00281300)
 """Palette tables, their descriptors and identifiers (C.7.9)."""

@@ -22,8 +22,6 @@ from lightsr import functional_groups, gate, kinds, regions
 from lightsr.colour import palette, rgb_from_palette, rgb_from_ybr
 from lightsr.errors import ImageError
 from lightsr.gate import Contents
-from lightsr.gate import is_bare as is_bare
-from lightsr.gate import is_dicom as is_dicom
 from lightsr.image import Frames, Image, Photometric
 from lightsr.native import Native
 from lightsr.options import DEFAULTS, DicomOptions

@@ -4,19 +4,20 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from lightsr import derive, dicom, nifti, npy, raster, strays, tiff
+from numpy.typing import NDArray
+
+from lightsr import signatures, strays
 from lightsr.errors import ImageError, LightsrError, OutputError
 from lightsr.image import Frames, Image
 from lightsr.options import DEFAULTS, DicomOptions
+from lightsr.provenance import Producer
 
 HEAD_BYTES = 4096
 """Bytes that tell a file's kind: DICOM has "DICM" at 128 (PS3.10, 7.1), NIfTI-1 its mark at 344, also behind gzip."""
-
-ZIP_MAGIC = b"PK\x03\x04"
 
 
 def head(path: Path) -> bytes:
@@ -48,12 +49,9 @@ class Format:
     name : str
     holds : callable
         Whether a file with these first bytes is of this format.
-    opened : callable
-        Path and `options` of DICOM files to a context that gives the file's `Frames`.
-    write : callable
-        Writes the enlarged bands of a file's frames.
-    writing_bytes : callable
-        Memory that `write` takes beside the bands, by frames, scale and options.
+    reader, writer : callable
+        Give the modules that open such files and write their results. They are imported when a file
+        needs them: start-up counts.
     suffixes : frozenset of str
         Ends of the names of such files, in lower case.
     result : str
@@ -62,11 +60,32 @@ class Format:
 
     name: str
     holds: Callable[[bytes], bool]
-    opened: Callable[..., AbstractContextManager[Frames]]
-    write: Callable[..., None]
-    writing_bytes: Callable[[Frames, int, DicomOptions], int]
+    reader: Callable[[], Any]
+    writer: Callable[[], Any]
     suffixes: frozenset[str]
     result: str = ""
+
+    def opened(self, path: Path, *, options: DicomOptions = DEFAULTS) -> AbstractContextManager[Frames]:
+        """Open a file of this format; its frames can be read until the context ends."""
+        context: AbstractContextManager[Frames] = self.reader().opened(path, options=options)
+        return context
+
+    def write(
+        self,
+        frames: Frames,
+        enlarged: Iterable[NDArray[Any]],
+        *,
+        scale: int,
+        producer: Producer,
+        options: DicomOptions = DEFAULTS,
+        file: BinaryIO,
+    ) -> None:
+        """Write the enlarged bands of a file's frames, each frame's from top to bottom."""
+        self.writer().write(frames, enlarged, scale=scale, producer=producer, options=options, file=file)
+
+    def writing_bytes(self, frames: Frames, scale: int, options: DicomOptions = DEFAULTS) -> int:
+        """Memory that `write` takes beside the bands."""
+        return int(self.writer().writing_bytes(frames, scale, options))
 
     @property
     def result_suffixes(self) -> frozenset[str]:
@@ -74,22 +93,52 @@ class Format:
         return frozenset({self.result}) if self.result else self.suffixes
 
 
-DICOM = Format(
-    "DICOM", dicom.is_dicom, dicom.opened, derive.write, derive.writing_bytes, frozenset({".dcm", ".dicom", ".ima"})
-)
+def _dicom() -> Any:
+    from lightsr import dicom
 
-_PNG = Format("PNG", raster.is_png, raster.opened, raster.write, raster.writing_bytes, frozenset({".png"}))
+    return dicom
 
-_NIFTI = Format("NIfTI", nifti.is_nifti, nifti.opened, nifti.write, nifti.writing_bytes, frozenset({".nii"}))
+
+def _derive() -> Any:
+    from lightsr import derive
+
+    return derive
+
+
+def _raster() -> Any:
+    from lightsr import raster
+
+    return raster
+
+
+def _tiff() -> Any:
+    from lightsr import tiff
+
+    return tiff
+
+
+def _nifti() -> Any:
+    from lightsr import nifti
+
+    return nifti
+
+
+def _npy() -> Any:
+    from lightsr import npy
+
+    return npy
+
+
+DICOM = Format("DICOM", signatures.is_dicom, _dicom, _derive, frozenset({".dcm", ".dicom", ".ima"}))
 
 FORMATS = (
-    _PNG,
-    replace(_PNG, name="JPEG", holds=raster.is_jpeg, suffixes=frozenset({".jpg", ".jpeg"}), result=".png"),
+    Format("PNG", signatures.is_png, _raster, _raster, frozenset({".png"})),
+    Format("JPEG", signatures.is_jpeg, _raster, _raster, frozenset({".jpg", ".jpeg"}), result=".png"),
     DICOM,  # before TIFF: the preamble of a DICOM file may be the header of a TIFF (PS3.10, 7.1)
-    Format("TIFF", tiff.is_tiff, tiff.opened, tiff.write, tiff.writing_bytes, frozenset({".tif", ".tiff"})),
-    _NIFTI,
-    replace(_NIFTI, name="gzipped NIfTI", holds=nifti.is_gzipped_nifti, suffixes=frozenset({".nii.gz"})),
-    Format("NPY", npy.is_npy, npy.opened, npy.write, npy.writing_bytes, frozenset({".npy"})),
+    Format("TIFF", signatures.is_tiff, _tiff, _tiff, frozenset({".tif", ".tiff"})),
+    Format("NIfTI", signatures.is_nifti, _nifti, _nifti, frozenset({".nii"})),
+    Format("gzipped NIfTI", signatures.is_gzipped_nifti, _nifti, _nifti, frozenset({".nii.gz"})),
+    Format("NPY", signatures.is_npy, _npy, _npy, frozenset({".npy"})),
 )
 
 SUFFIXES = frozenset({".bmp", ".gif", ".gz", ".hdr", ".img", ".npz", ".webp"}).union(
@@ -112,11 +161,13 @@ def detect(path: Path, options: DicomOptions = DEFAULTS) -> Format:
     for known in FORMATS:
         if known.holds(start):
             return known
-    if dicom.is_bare(start):
+    from lightsr import gate  # of what is none of these: perhaps a data set alone
+
+    if gate.is_bare(start):
         if options.force_read:
             return DICOM
         raise ImageError(f"{path}: perhaps a DICOM data set, without its 128-byte preamble; --force-read reads it")
-    if start.startswith(ZIP_MAGIC):
+    if start.startswith(signatures.ZIP_MAGIC):
         raise ImageError(f"{path}: a ZIP archive (an .npz is one); unpack it, an .npy of one picture is allowed")
     which = "" if options.force_read else " (with its 128-byte preamble)"
     raise ImageError(f"{path}: neither PNG, JPEG, TIFF, NIfTI, NPY nor DICOM{which}; choose files with --glob")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightsr import files
-from lightsr.derive import TEMPORARY_PREFIX
 from lightsr.errors import ImageError, OutputError
+from lightsr.strays import TEMPORARY_PREFIX
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lightsr import bare, kinds
-from lightsr.bare import PREAMBLE_BYTES
 from lightsr.elements import LONG_LENGTH_VRS, FrameGroupsElement, PixelElement, Walk
 from lightsr.errors import ImageError
+from lightsr.signatures import PREAMBLE_BYTES as PREAMBLE_BYTES
+from lightsr.signatures import is_dicom
 from lightsr.syntaxes import ALLOWED, DEFLATED, EXPLICIT, TRANSFER_SYNTAXES, TransferSyntax, name_of
 
 MAX_META_BYTES = 65_536
@@ -126,11 +127,6 @@ def opened(path: Path, *, force: bool = False) -> Iterator[Contents]:
             raise (kinds.refusal(sop_class, path) if sop_class not in ("", *kinds.SOP_CLASSES) else error) from None
         stream.seek(0)
         yield Contents(path, stream, syntax, pixels, walk.frame_groups, walk.header_end, bool(missing), inflated)
-
-
-def is_dicom(head: bytes) -> bool:
-    """Whether a file that begins with `head` (at least 132 bytes) is DICOM (PS3.10, 7.1)."""
-    return head[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == b"DICM"
 
 
 def is_bare(head: bytes) -> bool:

@@ -13,7 +13,6 @@ NIfTI-1 and NIfTI-2 data formats, https://nifti.nimh.nih.gov; field names are th
 import contextlib
 import gzip
 import math
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,7 @@ from numpy.typing import NDArray
 from lightsr import gzips, stored
 from lightsr.errors import ImageError, PackageError
 from lightsr.image import Frames, Image
-
-GZIP_MAGIC = b"\x1f\x8b\x08"
-
-HEADER_BYTES = {1: 348, 2: 540}
-"""Length of a header by version; four bytes that announce extensions follow it."""
+from lightsr.signatures import GZIP_MAGIC, NIFTI_BYTES, nifti_version
 
 MAX_SIDE = {1: 2**15 - 1, 2: 2**31 - 1}
 """Largest size of an axis: dim is of 16 bits in version 1; 31 are far more than memory holds."""
@@ -59,28 +54,6 @@ GZIPPED_COPIES = 3
 
 GZIP_LEVEL = 1
 """Of results: as nibabel writes them; more costs a small device more time than it saves room."""
-
-
-def version_of(head: bytes) -> int:
-    """Version of the NIfTI header that `head` begins with, 0 where it is none; a .hdr of a pair counts."""
-    if head[344:348] in (b"n+1\0", b"ni1\0"):
-        return 1
-    return 2 if head[4:12] in (b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n") else 0
-
-
-def is_nifti(head: bytes) -> bool:
-    """Whether a file that begins with `head` is a NIfTI that is not compressed."""
-    return version_of(head) > 0
-
-
-def is_gzipped_nifti(head: bytes) -> bool:
-    """Whether a file that begins with `head` is a NIfTI inside gzip (RFC 1952)."""
-    if not head.startswith(GZIP_MAGIC):
-        return False
-    try:
-        return is_nifti(zlib.decompressobj(wbits=31).decompress(head, HEADER_BYTES[2]))
-    except zlib.error:
-        return False
 
 
 @dataclass(frozen=True)
@@ -135,7 +108,7 @@ def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
             length = stored.length_of(file)
             file.seek(0)
             stream: Any = stack.enter_context(gzip.GzipFile(fileobj=file)) if gzipped else file
-            start = gzips.head(file, HEADER_BYTES[2]) if gzipped else file.read(HEADER_BYTES[2])
+            start = gzips.head(file, NIFTI_BYTES[2]) if gzipped else file.read(NIFTI_BYTES[2])
             file.seek(0)
             header = Header(*_fields(start, path), gzipped)
             count, values = _layout(header.fields, header.version, path)
@@ -182,12 +155,12 @@ def _nibabel(path: Path) -> Any:
 def _fields(start: bytes, path: Path) -> tuple[Any, int]:
     """Header as nibabel has it, without its checks, which mend silently; and its version."""
     nibabel = _nibabel(path)
-    version = version_of(start)
-    if not version or len(start) < HEADER_BYTES[version]:
+    version = nifti_version(start)
+    if not version or len(start) < NIFTI_BYTES[version]:
         raise ImageError(f"{path}: a NIfTI header that ends early; nothing was read from it")
     if start[344:347] == b"ni1" or start[4:7] == b"ni2":
         raise ImageError(f"{path}: a NIfTI header without its values, half of a pair; one .nii file is allowed")
-    size = HEADER_BYTES[version]
+    size = NIFTI_BYTES[version]
     order = next((o for o in "<>" if np.frombuffer(start[:4], f"{o}i4")[0] == size), None)
     if order is None:
         raise ImageError(f"{path}: a NIfTI-{version} whose sizeof_hdr is not {size}; it is damaged")
@@ -222,7 +195,7 @@ def _layout(fields: Any, version: int, path: Path) -> tuple[int, stored.Plain]:
     if int(fields["bitpix"]) != 8 * dtype.itemsize:
         raise ImageError(f"{path}: a NIfTI of {TYPES[code]} with {int(fields['bitpix'])} bits a voxel; it is damaged")
     offset = float(fields["vox_offset"])
-    if not offset.is_integer() or not HEADER_BYTES[version] + 4 <= offset < 2**53:
+    if not offset.is_integer() or not NIFTI_BYTES[version] + 4 <= offset < 2**53:
         raise ImageError(f"{path}: a NIfTI whose vox_offset is not behind its header; it is damaged")
     stored.check_size(sides[1], sides[0], path)
     _check_geometry(fields, path)
@@ -358,7 +331,7 @@ def derived(source: Header, *, scale: int, producer: Any) -> Any:
         fields["srow_x"], fields["srow_y"], fields["srow_z"] = affine[:3]
     fields["pixdim"][1:3] /= scale
     fields["dim"][1:3] *= scale
-    fields["vox_offset"] = HEADER_BYTES[source.version] + 4
+    fields["vox_offset"] = NIFTI_BYTES[source.version] + 4
     for name in FREE_TEXTS:
         if name in fields.keys():  # noqa: SIM118
             fields[name] = b""

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from lightsr import stored
 from lightsr.errors import ImageError
 from lightsr.image import Frames, Image, Photometric
-
-NPY_MAGIC = b"\x93NUMPY"
+from lightsr.signatures import NPY_MAGIC as NPY_MAGIC
 
 MAX_HEADER = 10_000
 """Bytes of a header that are parsed; numpy's own bound for files that nobody vouches for."""
@@ -20,11 +19,6 @@ MAX_HEADER = 10_000
 
 TURNED_COPIES = 3
 """Of an array in Fortran order: as it was read, turned, and in this machine's byte order."""
-
-
-def is_npy(head: bytes) -> bool:
-    """Whether a file that begins with `head` is an NPY."""
-    return head.startswith(NPY_MAGIC)
 
 
 @contextlib.contextmanager

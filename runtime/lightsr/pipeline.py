@@ -11,12 +11,13 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 import lightsr
-from lightsr import derive, files, folders
+from lightsr import files, folders
 from lightsr.bands import Tally
 from lightsr.enlarging import Band, enlarged_bands
 from lightsr.errors import ImageError, LightsrError, OutputError, PackageError
 from lightsr.memory import peak_mib
 from lightsr.options import DEFAULTS, DicomOptions
+from lightsr.provenance import Producer
 from lightsr.upscaler import Upscaler
 
 COMMAND_BYTES = 4 * 2**20
@@ -145,7 +146,7 @@ def _enlarge_file(
     if os.path.lexists(target) and not overwrite:
         raise OutputError(f"{target}: exists; --force overwrites it, --skip-existing leaves it", reason="exists")
     scale, card = upscaler.scale, upscaler.card
-    producer = derive.Producer(card.name, card.precision, upscaler.model.sha256, lightsr.__version__)
+    producer = Producer(card.name, card.precision, upscaler.model.sha256, lightsr.__version__)
     spent, tally = 0.0, Tally()
 
     def timed(bands: Iterator[Band]) -> Iterator[NDArray[Any]]:

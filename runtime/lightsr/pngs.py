@@ -17,8 +17,7 @@ from typing import BinaryIO
 
 from lightsr.errors import ImageError
 from lightsr.image import MAX_PIXELS
-
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+from lightsr.signatures import PNG_SIGNATURE
 
 COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 """IHDR colour types."""
@@ -47,7 +46,7 @@ def check(path: Path) -> Physical | None:
     Parameters
     ----------
     path : Path
-        Of a file that begins with `SIGNATURE`.
+        Of a file that begins with `PNG_SIGNATURE`.
 
     Returns
     -------
@@ -59,7 +58,7 @@ def check(path: Path) -> Physical | None:
     ImageError
     """
     with path.open("rb") as file:
-        file.seek(len(SIGNATURE))
+        file.seek(len(PNG_SIGNATURE))
         return _walk(file, path)
 
 

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from lightsr import jpegs, pngs, stored
 from lightsr.errors import ImageError
 from lightsr.image import MAX_PIXELS, Frames, Image, Photometric
-
-PNG_SIGNATURE = pngs.SIGNATURE
-JPEG_SIGNATURE = b"\xff\xd8\xff"
+from lightsr.signatures import PNG_SIGNATURE as PNG_SIGNATURE
+from lightsr.signatures import is_jpeg, is_png
 
 PILLOW_BYTES = 12 * 2**20
 """Memory that Pillow takes, with the libraries that decode."""
@@ -37,16 +36,6 @@ PER_METRE = 1
 MAX_PNG_INTEGER = 2**31 - 1
 
 INCH_M = 0.0254
-
-
-def is_png(head: bytes) -> bool:
-    """Whether a file that begins with `head` is a PNG."""
-    return head.startswith(PNG_SIGNATURE)
-
-
-def is_jpeg(head: bytes) -> bool:
-    """Whether a file that begins with `head` is a JPEG."""
-    return head.startswith(JPEG_SIGNATURE)
 
 
 @contextlib.contextmanager

@@ -17,12 +17,13 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from lightsr.derive import TEMPORARY_PREFIX
-
 try:
     import fcntl
 except ImportError:  # Windows, where a file that is open cannot be removed anyway
     fcntl = None  # type: ignore[assignment]
+
+TEMPORARY_PREFIX = ".lightsr-"
+"""Start of the names of files that are still being written, and of temporary ones where these need a name."""
 
 FOREIGN_SECONDS = 24 * 3600
 """Age at which a file of another machine is taken for a stray: a lock on shared storage may not reach us."""

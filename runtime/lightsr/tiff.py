@@ -75,11 +75,6 @@ IMAGEJ_WORDS = re.compile(
 """Other lines of it that say nothing about a person."""
 
 
-def is_tiff(head: bytes) -> bool:
-    """Whether a file that begins with `head` is a TIFF or BigTIFF."""
-    return head[:4] in directories.MARKS
-
-
 @dataclass(frozen=True)
 class Header:
     """What the writer needs of a source.

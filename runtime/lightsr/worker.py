@@ -20,7 +20,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from lightsr import traces
 from lightsr.card import Precision
 from lightsr.errors import LightsrError
 from lightsr.folders import Job
@@ -101,6 +100,8 @@ def attempt(job: Job, upscaler: "Upscaler", setup: Setup) -> Outcome:
         )
     except Exception as error:
         if setup.debug:
+            from lightsr import traces
+
             traces.show(type(error), error, error.__traceback__)
         # Only the kind: a foreign message may quote what it choked on, a patient's data.
         message = f"{job.source}: unexpected {type(error).__name__}; --debug shows where"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lightsr import raster
+from lightsr import raster, signatures
 from lightsr.model import bundled_models
 from lightsr_bench import compare, documents, figure
 from lightsr_bench.cli import main
@@ -59,7 +59,7 @@ def test_a_page_holds_everything_side_by_side(results: Path, tmp_path: Path) -> 
     assert cells[6].startswith(("+", "-"))
     assert "| ESPCN-1ch_x2 (random weights) | 21,284 | 5,296 |" in main_table
     with picture.open("rb") as file:
-        assert raster.is_png(file.read(8))
+        assert signatures.is_png(file.read(8))
     assert main(arguments) == 1
     assert main([*arguments, "--force"]) == 0
     assert page.read_text(encoding="utf-8") == text

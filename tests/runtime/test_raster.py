@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightsr import pngs, raster
+from lightsr import pngs, raster, signatures
 from lightsr.errors import ImageError
 from lightsr.image import Frames
 from PIL import Image as PillowImage
@@ -84,7 +84,7 @@ def test_a_huge_header_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
 def test_jpeg(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     PillowImage.fromarray(np.full((8, 9), 77, np.uint8)).save(path, format="JPEG")
-    assert raster.is_jpeg(path.read_bytes())
+    assert signatures.is_jpeg(path.read_bytes())
     assert raster.read(path).pixels == pytest.approx(77, abs=1)
     PillowImage.new("CMYK", (8, 8)).save(path, format="JPEG")
     with pytest.raises(ImageError, match="CMYK"):
