@@ -282,11 +282,9 @@ def new_file(path: Path, *, overwrite: bool = False, permissions: int = 0o666) -
     """
     if not overwrite:
         refuse_existing([path])
+    temporary, held = strays.name(path.parent), -1
     try:
-        temporary, descriptor, held = strays.create(path.parent, permissions)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
-    try:
+        descriptor, held = strays.create(temporary, permissions)
         # By its name, so that whoever writes knows in which folder.
         with open(temporary, "wb", opener=lambda *_: descriptor) as file:
             yield file
@@ -301,8 +299,10 @@ def new_file(path: Path, *, overwrite: bool = False, permissions: int = 0o666) -
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {_reason(error)}") from error
     finally:
-        temporary.unlink(missing_ok=True)
-        os.close(held)
+        with contextlib.suppress(OSError):  # not made, in a place where nothing can be made
+            temporary.unlink(missing_ok=True)
+        if held >= 0:
+            os.close(held)
 
 
 def _reason(error: BaseException | None) -> str:

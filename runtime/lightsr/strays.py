@@ -29,18 +29,23 @@ FOREIGN_SECONDS = 24 * 3600
 """Age at which a file of another machine is taken for a stray: a lock on shared storage may not reach us."""
 
 
-def create(folder: Path, permissions: int) -> tuple[Path, int, int]:
+def name(folder: Path) -> Path:
+    """A name for a temporary file, which nobody else has or will have."""
+    return folder / f"{TEMPORARY_PREFIX}{machine()}-{secrets.token_hex(8)}"
+
+
+def create(path: Path, permissions: int) -> tuple[int, int]:
     """Create and hold a temporary file.
 
     Parameters
     ----------
-    folder : Path
+    path : Path
+        Of `name`; whoever asked for it removes it, however this ends.
     permissions : int
         Less what the user's mask takes away.
 
     Returns
     -------
-    path : Path
     descriptor : int
         To write to and close.
     held : int
@@ -52,12 +57,11 @@ def create(folder: Path, permissions: int) -> tuple[Path, int, int]:
     """
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     while True:
-        path = folder / f"{TEMPORARY_PREFIX}{machine()}-{secrets.token_hex(8)}"
         descriptor = os.open(path, flags, permissions)
         held = os.dup(descriptor)  # the same open file, whose lock goes with the last of them
         _lock(held)
         if os.path.lexists(path):
-            return path, descriptor, held
+            return descriptor, held
         os.close(descriptor)  # swept away before it could be locked
         os.close(held)
 
