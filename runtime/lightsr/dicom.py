@@ -46,7 +46,7 @@ PYDICOM_BYTES = 16 * 2**20
 
 
 @contextlib.contextmanager
-def opened(path: Path, *, options: DicomOptions = DEFAULTS) -> Iterator[Frames]:
+def opened(path: Path, *, options: DicomOptions = DEFAULTS, room: int | None = None) -> Iterator[Frames]:
     """Open a DICOM file.
 
     Parameters
@@ -56,6 +56,8 @@ def opened(path: Path, *, options: DicomOptions = DEFAULTS) -> Iterator[Frames]:
         Grey of 8 to 16 bits, colour of 8, or a palette; compressed where a decoder is installed.
     options : DicomOptions
         What else may be read.
+    room : int, optional
+        Bytes of memory for a deflated file, which is opened in memory.
 
     Yields
     ------
@@ -71,7 +73,7 @@ def opened(path: Path, *, options: DicomOptions = DEFAULTS) -> Iterator[Frames]:
     """
     with contextlib.ExitStack() as stack:
         with _told_as_image_errors(path):
-            contents = stack.enter_context(gate.opened(path, force=options.force_read))
+            contents = stack.enter_context(gate.opened(path, force=options.force_read, room=room))
             frames = _frames(contents, stack, options)
         yield frames
 

@@ -65,9 +65,14 @@ class Format:
     suffixes: frozenset[str]
     result: str = ""
 
-    def opened(self, path: Path, *, options: DicomOptions = DEFAULTS) -> AbstractContextManager[Frames]:
-        """Open a file of this format; its frames can be read until the context ends."""
-        context: AbstractContextManager[Frames] = self.reader().opened(path, options=options)
+    def opened(
+        self, path: Path, *, options: DicomOptions = DEFAULTS, room: int | None = None
+    ) -> AbstractContextManager[Frames]:
+        """Open a file of this format; its frames can be read until the context ends.
+
+        `room` is what may be held in memory of a file that must be opened before it can be told what it needs.
+        """
+        context: AbstractContextManager[Frames] = self.reader().opened(path, options=options, room=room)
         return context
 
     def write(

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from lightsr import bare, kinds
 from lightsr.elements import LONG_LENGTH_VRS, FrameGroupsElement, PixelElement, Walk
-from lightsr.errors import ImageError
+from lightsr.errors import ImageError, MemoryLimitError
 from lightsr.signatures import PREAMBLE_BYTES as PREAMBLE_BYTES
 from lightsr.signatures import is_dicom
 from lightsr.syntaxes import ALLOWED, DEFLATED, EXPLICIT, TRANSFER_SYNTAXES, TransferSyntax, name_of
@@ -29,6 +29,9 @@ MAX_FILE_BYTES = 8 * 2**30
 MAX_INFLATED_BYTES = 128 * 2**20
 MAX_INFLATION = 64
 """A deflated data set is opened, in memory, up to the smaller of these: bytes, and times the file's length."""
+
+DEFLATED_MIB = 128
+"""Memory beside an opened deflated data set with which small tiles of every bundled model fit."""
 
 TRAILER_BYTES = 8
 """That may follow a deflated data set: check sum and length, as gzip writes them."""
@@ -80,7 +83,7 @@ class Contents:
 
 
 @contextlib.contextmanager
-def opened(path: Path, *, force: bool = False) -> Iterator[Contents]:
+def opened(path: Path, *, force: bool = False, room: int | None = None) -> Iterator[Contents]:
     """Open a DICOM file if all that it says about lengths is true.
 
     Parameters
@@ -88,6 +91,8 @@ def opened(path: Path, *, force: bool = False) -> Iterator[Contents]:
     path : Path
     force : bool
         Also one without its preamble; see `lightsr.bare`.
+    room : int, optional
+        Bytes of memory that a deflated data set may take.
 
     Yields
     ------
@@ -118,7 +123,7 @@ def opened(path: Path, *, force: bool = False) -> Iterator[Contents]:
         syntax = TRANSFER_SYNTAXES[uid]
         inflated = 0
         if uid == DEFLATED:
-            stream, start = _inflated(stream, start, length, path)
+            stream, start = _inflated(stream, start, length, path, room)
             length = inflated = stream.seek(0, 2)
         walk = Walk(stream, length, path, little=syntax.little)
         try:
@@ -167,7 +172,7 @@ def _file_meta(file: BinaryIO, path: Path) -> tuple[str, str, int]:
     return found[0], sop_class, position
 
 
-def _inflated(file: BinaryIO, start: int, length: int, path: Path) -> tuple[BinaryIO, int]:
+def _inflated(file: BinaryIO, start: int, length: int, path: Path, room: int | None) -> tuple[BinaryIO, int]:
     """The file that a deflated one stands for (A.5), in memory, and where its data set begins.
 
     Its length is counted first, and nothing kept meanwhile: a bomb costs time, not memory.
@@ -181,6 +186,13 @@ def _inflated(file: BinaryIO, start: int, length: int, path: Path) -> tuple[Bina
                 f"{path}: deflated, and more than {limit // 2**20} MiB when it is opened; at most {MAX_INFLATION} "
                 f"times the file and {MAX_INFLATED_BYTES // 2**20} MiB are allowed; decompress it first"
             )
+    if room is not None and needed > room:
+        raise MemoryLimitError(
+            f"{path}: deflated, and {needed >> 20} MiB when it is opened, for which {room >> 20} MiB of memory are "
+            f"allowed; give --max-memory {(needed >> 20) + DEFLATED_MIB}M or more",
+            allowed=room,
+            needed=needed,
+        )
     head = bare.file_head(EXPLICIT)
     stream = BytesIO()
     stream.write(head)

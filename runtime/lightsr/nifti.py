@@ -80,15 +80,15 @@ class Header:
 
 
 @contextlib.contextmanager
-def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
+def opened(path: Path, *, options: Any = None, room: int | None = None) -> Iterator[Frames]:
     """Open a NIfTI.
 
     Parameters
     ----------
     path : Path
         Of two to four dimensions, of a type in `TYPES`, either byte order, plain or gzipped.
-    options : object
-        Those of DICOM files; without effect here.
+    options, room : object
+        Of DICOM files; without effect here.
 
     Yields
     ------

@@ -22,7 +22,7 @@ TURNED_COPIES = 3
 
 
 @contextlib.contextmanager
-def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
+def opened(path: Path, *, options: Any = None, room: int | None = None) -> Iterator[Frames]:
     """Open an NPY file.
 
     Parameters
@@ -31,8 +31,8 @@ def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
         An array of shape (h, w) of uint8, int8, uint16, int16 or float32, or of shape (h, w, 3) of
         uint8, which is RGB; of any byte order, in C or Fortran order. Format 1.0, 2.0 or 3.0
         (numpy.lib.format).
-    options : object
-        Those of DICOM files; without effect here.
+    options, room : object
+        Of DICOM files; without effect here.
 
     Yields
     ------

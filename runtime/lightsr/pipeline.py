@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 import lightsr
 from lightsr import files, folders
 from lightsr.bands import Tally
+from lightsr.budget import FLOOR_BYTES
 from lightsr.enlarging import Band, enlarged_bands
 from lightsr.errors import ImageError, LightsrError, OutputError, PackageError
 from lightsr.memory import peak_mib
@@ -156,7 +157,9 @@ def _enlarge_file(
             yield band.pixels
 
     with contextlib.ExitStack() as stack:
-        frames = stack.enter_context(kind.opened(source, options=options))
+        limit = None if upscaler.budget is None else upscaler.budget.total
+        room = None if limit is None else max(0, limit - FLOOR_BYTES - COMMAND_BYTES)
+        frames = stack.enter_context(kind.opened(source, options=options, room=room))
         beside = COMMAND_BYTES + frames.held_bytes + kind.writing_bytes(frames, scale, options)
         bands = enlarged_bands(frames, upscaler, beside=beside, tally=tally)
         stack.enter_context(contextlib.closing(bands))

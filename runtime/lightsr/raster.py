@@ -39,15 +39,15 @@ INCH_M = 0.0254
 
 
 @contextlib.contextmanager
-def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
+def opened(path: Path, *, options: Any = None, room: int | None = None) -> Iterator[Frames]:
     """Open a PNG or JPEG, a file of one frame, which is decoded as a whole when it is asked for.
 
     Parameters
     ----------
     path : Path
         Grey PNG of 8 or 16 bits, RGB PNG of 8 bits, grey or RGB JPEG.
-    options : object
-        Those of DICOM files; without effect here.
+    options, room : object
+        Of DICOM files; without effect here.
 
     Yields
     ------

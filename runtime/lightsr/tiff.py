@@ -108,7 +108,7 @@ class Header:
 
 
 @contextlib.contextmanager
-def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
+def opened(path: Path, *, options: Any = None, room: int | None = None) -> Iterator[Frames]:
     """Open a TIFF.
 
     Parameters
@@ -116,8 +116,8 @@ def opened(path: Path, *, options: Any = None) -> Iterator[Frames]:
     path : Path
         Grey of a type in `KINDS` or RGB of 8 bits; in strips or tiles, without compression or with
         deflate or PackBits; its pages, if several, alike in all of `SAME`.
-    options : object
-        Those of DICOM files; without effect here.
+    options, room : object
+        Of DICOM files; without effect here.
 
     Yields
     ------

@@ -7,14 +7,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from lightsr import files
 from lightsr.budget import parse_size
 from lightsr.raster import write_png
-from pydicom.uid import JPEG2000Lossless, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from . import large_files
-from .dicom_files import a_dataset, compressed, encoded, rle
+from .dicom_files import a_dataset, compressed, encoded, rle, save
 from .measured import Measured, run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from Linux's /proc")
@@ -109,6 +110,20 @@ def test_what_is_decoded_whole_is_refused_where_it_does_not_fit(colour: bool, tm
     needed = re.search(r"give --max-memory (\d+M) or more", refused.err)
     assert needed
     assert keeps_within(needed[1], source, "--model", "tiny") > 0.6 * int(needed[1][:-1])
+
+
+def test_a_deflated_file_that_does_not_fit_is_not_opened(tmp_path: Path) -> None:
+    source = large_files.write(tmp_path / "plain.dcm", 4000, 4000)
+    dataset = pydicom.dcmread(source)
+    source.unlink()
+    path = save(dataset, tmp_path / "a.dcm", DeflatedExplicitVRLittleEndian)
+    refused = enlarge(path, tmp_path / "b.dcm", "--model", "tiny", "--max-memory", "104M")
+    assert refused.status == 1
+    assert "deflated, and 30 MiB when it is opened" in refused.err
+    assert refused.peak_mib < 90
+    needed = re.search(r"give --max-memory (\d+M) or more", refused.err)
+    assert needed
+    assert keeps_within(needed[1], path, "--model", "tiny") > 100
 
 
 def test_too_little_for_the_model_is_said_before_any_file(tmp_path: Path) -> None:
