@@ -76,13 +76,13 @@ def share(asked: int, threads: int | None, *, files: int, cpus: int, max_memory:
         Bytes that all of them may have together, and the process that hands files out.
 
     >>> share(4, None, files=100, cpus=8)
-    Share(workers=4, threads=2)
+    Share(workers=4, threads=2, max_memory=None)
     >>> share(8, None, files=100, cpus=2)
-    Share(workers=2, threads=1)
+    Share(workers=2, threads=1, max_memory=None)
     >>> share(4, 3, files=100, cpus=8)
-    Share(workers=2, threads=3)
+    Share(workers=2, threads=3, max_memory=None)
     >>> share(4, None, files=1, cpus=8)
-    Share(workers=1, threads=8)
+    Share(workers=1, threads=8, max_memory=None)
     >>> share(4, 1, files=100, cpus=8, max_memory=300 * 2**20)
     Share(workers=2, threads=1, max_memory=138412032)
     """

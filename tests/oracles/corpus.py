@@ -1,5 +1,6 @@
 """The files that the oracles look at, and what lightsr makes of each."""
 
+import functools
 import importlib.util
 import json
 import math
@@ -10,16 +11,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
-import numpy as np
+import lightsr
 import pydicom
-from lightsr.bands import Tally
 from lightsr.options import Compression, DicomOptions
 from lightsr.pipeline import enlarge_file
-from lightsr.resample import interpolate
-from lightsr.upscaler import IntensityMap, Upscaler
+from lightsr.upscaler import Upscaler
 
 REASONS = (
     (r"neither PNG, JPEG, |without its 128-byte preamble|an empty file", "not DICOM with a preamble"),
@@ -156,30 +154,10 @@ class Corpus:
         return iter(self.converted)
 
 
-class Interpolator:
-    """Stands where an `Upscaler` does where files of any scale are judged by their geometry, not by the pictures."""
-
-    card = SimpleNamespace(name="bicubic", precision="fp32", intensity="any")
-    model = SimpleNamespace(sha256="ab" * 32)
-
-    def __init__(self, scale: int) -> None:
-        self.scale = scale
-
-    def __call__(
-        self,
-        image: np.ndarray,
-        *,
-        value_range: tuple[int, int] | None = None,
-        intensity: IntensityMap | None = None,
-        tally: Tally | None = None,
-    ) -> np.ndarray:
-        enlarged = interpolate(image.astype(np.float32), self.scale)
-        if value_range is not None:
-            enlarged = enlarged.clip(*value_range)
-        if image.dtype.kind == "f":
-            return enlarged
-        limits = np.iinfo(image.dtype)
-        return np.rint(enlarged).clip(limits.min, limits.max).astype(image.dtype)
+@functools.cache
+def upscaler_of(scale: int) -> lightsr.Upscaler:
+    """The smallest bundled network of a scale, for files that are judged by their geometry, not by the pictures."""
+    return lightsr.load("tiny" if scale in (2, 4) else "base", scale=scale, threads=1)
 
 
 def collections(samples: Path) -> dict[str, Path]:

@@ -14,7 +14,7 @@ from tests.runtime.dicom_files import a_dataset, save
 from tests.runtime.enhanced_files import an_enhanced
 
 from . import tools
-from .corpus import Corpus, Interpolator
+from .corpus import Corpus, upscaler_of
 from .field_of_view import TOLERANCE_MM, moved_mm, volume
 from .report import Ledger
 
@@ -92,7 +92,7 @@ def alone(path: Path, folder: Path) -> Path:
 
 def enlarged(source: Path, target: Path, scale: int) -> Path:
     for path in sorted(source.iterdir()):
-        outcome = enlarge_file(path, target / path.name, Interpolator(scale))  # type: ignore[arg-type]
+        outcome = enlarge_file(path, target / path.name, upscaler_of(scale))
         assert outcome.status == "done", outcome.message
     return target
 

@@ -9,7 +9,7 @@ from lightsr.pipeline import enlarge_file
 from tests.runtime.dicom_files import save
 from tests.runtime.enhanced_files import an_enhanced, group
 
-from .corpus import Conversion, Corpus, Interpolator
+from .corpus import Conversion, Corpus, upscaler_of
 from .report import Ledger
 from .standard import Standard
 
@@ -94,7 +94,7 @@ def test_a_broken_frame_shows(change: Any, found: str, standard: Standard, tmp_p
         own=lambda index: {"PlanePositionSequence": None, "PixelMeasuresSequence": group(PixelSpacing=[1, 1 + index])},
     )
     save(dataset, tmp_path / "a.dcm")
-    outcome = enlarge_file(tmp_path / "a.dcm", tmp_path / "b.dcm", Interpolator(2))  # type: ignore[arg-type]
+    outcome = enlarge_file(tmp_path / "a.dcm", tmp_path / "b.dcm", upscaler_of(2))
     assert outcome.status == "done", outcome.message
     source, result = pydicom.dcmread(tmp_path / "a.dcm"), pydicom.dcmread(tmp_path / "b.dcm")
     assert "PlanePositionSequence" not in result.SharedFunctionalGroupsSequence[0]

@@ -10,7 +10,7 @@ from tests.runtime.dicom_files import save
 from tests.runtime.enhanced_files import an_enhanced
 
 from . import tools, validator
-from .corpus import Conversion, Corpus, Interpolator
+from .corpus import Conversion, Corpus, upscaler_of
 from .report import Ledger
 
 pytestmark = pytest.mark.oracle
@@ -58,7 +58,7 @@ def test_what_derived_images_may_say_of_a_pulse_sequence(tmp_path: Path, monkeyp
     tools.need(*validator.PROGRAMS)
     said = {"EchoPulseSequence": "SPIN", "MRAcquisitionType": "2D"}
     source = save(an_enhanced(np.zeros((2, 8, 8), np.int16), "MR", **said), tmp_path / "a.dcm")
-    outcome = enlarge_file(source, tmp_path / "b.dcm", Interpolator(2))  # type: ignore[arg-type]
+    outcome = enlarge_file(source, tmp_path / "b.dcm", upscaler_of(2))
     assert outcome.status == "done", outcome.message
     assert not validator.new_errors(source, tmp_path / "b.dcm")
     monkeypatch.setattr(validator, "NOT_AN_ERROR", re.compile("nothing"))

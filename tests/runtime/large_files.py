@@ -47,10 +47,14 @@ def _tiff(path: Path, rows: int, columns: int, frames: int) -> None:
 
 
 def _nifti(path: Path, rows: int, columns: int, frames: int) -> None:
-    header = __import__("nibabel").Nifti1Header()
+    nibabel = __import__("nibabel")
+    # Results of the largest at x4 are wider than NIfTI-1 can say.
+    header = nibabel.Nifti2Header() if 4 * max(rows, columns) > 32_767 else nibabel.Nifti1Header()
     header.set_data_dtype(np.uint16)
     header.set_data_shape((columns, rows))
-    header["vox_offset"], header["magic"] = 352, b"n+1"
+    header["vox_offset"] = len(header.binaryblock) + 4
+    if len(header.binaryblock) == 348:  # of a NIfTI-1, whose magic would be that of a pair
+        header["magic"] = b"n+1"
     with path.open("wb") as file:
         file.write(header.binaryblock + b"\0" * 4)
         file.writelines(bands(rows, columns))

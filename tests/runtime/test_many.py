@@ -189,7 +189,7 @@ def test_a_terminal_shows_a_bar(jobs: int, terminal: tuple[int, int], study: Pat
 def test_every_command_of_the_page_is_one() -> None:
     page = (Path(__file__).parents[2] / "docs" / "runtime.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    .*?lightsr-infer ([^\"\n]+)", page, re.MULTILINE)
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command in commands:
         words = re.sub(r"\$\(\(.*?\)\)|\$\w+|\{\}", "2", command)
         arguments = parser().parse_args(shlex.split(words))

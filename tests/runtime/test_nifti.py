@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightsr import files, nifti
+from lightsr import files, nifti, signatures
 from lightsr.enlarging import enlarge
 from lightsr.errors import ImageError
 from lightsr.pipeline import enlarge_file
@@ -372,4 +372,4 @@ def test_a_header_is_recognised_in_both_orders() -> None:
     for version, order in itertools.product((1, 2), "<>"):
         kind = nibabel.Nifti1Header if version == 1 else nibabel.Nifti2Header
         block = kind(endianness=order).binaryblock
-        assert struct.unpack(f"{order}i", block[:4])[0] == nifti.HEADER_BYTES[version]
+        assert struct.unpack(f"{order}i", block[:4])[0] == signatures.NIFTI_BYTES[version]
