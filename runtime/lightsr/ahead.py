@@ -63,7 +63,10 @@ def ahead(items: Generator[Item, None, None], cancel: threading.Event) -> Genera
         while True:
             item, error = _taken(made)
             if error is not None:
-                raise error
+                try:
+                    raise error
+                finally:
+                    error = None  # its traceback holds this frame, and with it the last item
             if item is _END:
                 return
             wanted.release()
@@ -76,7 +79,8 @@ def ahead(items: Generator[Item, None, None], cancel: threading.Event) -> Genera
         over.set()
         wanted.release()
         with contextlib.suppress(RuntimeError):  # interrupted before it was started
-            thread.join()
+            while thread.is_alive():
+                thread.join(TICK_SECONDS)
 
 
 def _taken(made: "queue.SimpleQueue[tuple[Item, BaseException | None]]") -> tuple[Item, BaseException | None]:

@@ -23,10 +23,11 @@ Measured on the bundled models: 5.2 to 7.9 in fp32, 2.1 to 3.3 in int8 (`tests/r
 RESULT_COPIES = 3
 """Float copies of a tile's result, as it is brought back to the picture's unit, rounded and counted."""
 
-WINDOWS, BANDS = 3, 2
+WINDOWS, BANDS = 4, 2
 """Rows that wait for their context, and bands of the result, that are there at once.
 
-The next ones are read and enlarged while the last ones are used; the third window is one whose padding is filled.
+The next ones are read and enlarged while the last ones are used; the others are one whose padding is filled, and one
+that is inverted.
 """
 
 LEAST_TILE_PX = 16

@@ -102,7 +102,7 @@ def enlarged_bands(
         )
     plan = planned(frames, upscaler, beside=beside)
     cancel = threading.Event()
-    found = levels.of_frames(frames, unit=upscaler.card.intensity == "unit")
+    found = levels.of_frames(frames, unit=upscaler.card.intensity == "unit", cancel=cancel)
     windows = ahead(_windows(frames, found, plan), cancel)
     return ahead(_enlarged(windows, frames, upscaler, plan, tally, cancel), cancel)
 
@@ -122,7 +122,7 @@ def planned(frames: Frames, upscaler: Upscaler, *, beside: int = 0) -> TilePlan:
         whole = "" if frames.band is not None else ", which are decoded as a whole,"
         raise MemoryLimitError(
             f"{frames.source}: {frames.size[1]}x{frames.size[0]} pixels{whole} need {needed} of memory; {allowed} are "
-            f"allowed; give --max-memory {needed} or more",
+            f"allowed; give --max-memory {needed} or more, with --jobs for each of them",
             allowed=error.allowed,
             needed=error.needed,
         ) from error
@@ -165,6 +165,8 @@ def _windows(
             bottom, first = min(top + plan.core_rows, rows), max(top - reach, 0)
             pixels, padding = source.read(first, min(bottom + reach, rows))
             yield _Window(level, top, bottom, first, pixels, padding)
+            del pixels, padding
+        del source  # before the next frame is decoded
 
 
 def _enlarged(
@@ -213,8 +215,11 @@ def _band(
 
 def _mirrored(values: NDArray[Any], level: Levels) -> NDArray[Any]:
     """What is low made high within the same range, which whole numbers of one type do not leave."""
-    total = int(level.low) + int(level.high)
-    return (total - values.astype(np.int32)).astype(values.dtype)
+    total, mirrored = int(level.low) + int(level.high), np.empty_like(values)
+    for top in range(0, len(values), BLOCK_PX):
+        part = slice(top, top + BLOCK_PX)
+        mirrored[part] = (total - values[part].astype(np.int32)).astype(values.dtype)
+    return mirrored
 
 
 def _repeated(values: NDArray[Any], scale: int) -> NDArray[Any]:

@@ -189,7 +189,7 @@ def _inflated(file: BinaryIO, start: int, length: int, path: Path, room: int | N
     if room is not None and needed > room:
         raise MemoryLimitError(
             f"{path}: deflated, and {needed >> 20} MiB when it is opened, for which {room >> 20} MiB of memory are "
-            f"allowed; give --max-memory {(needed >> 20) + DEFLATED_MIB}M or more",
+            f"allowed; give --max-memory {(needed >> 20) + DEFLATED_MIB}M or more, with --jobs for each of them",
             allowed=room,
             needed=needed,
         )

@@ -157,6 +157,8 @@ class Frames:
     held_bytes : int
         Memory that reading takes at its peak beside the rows that are asked for: libraries, what is
         decoded as a whole, a child process.
+    piece_rows : int
+        Rows below which asking for fewer at a time saves nothing.
     """
 
     source: Path
@@ -173,6 +175,7 @@ class Frames:
     padding_range: tuple[int, int] | None = field(default=None, kw_only=True)
     regions: tuple[Region, ...] = field(default=(), kw_only=True)
     held_bytes: int = field(default=0, kw_only=True)
+    piece_rows: int = field(default=1, kw_only=True)
 
     @classmethod
     def of(cls, image: Image) -> "Frames":

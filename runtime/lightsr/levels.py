@@ -1,5 +1,6 @@
 """What the values of frames are like: found out by looking at every row before the first one is enlarged."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightsr import arrays
+from lightsr.ahead import CancelledError
 from lightsr.errors import ImageError
 from lightsr.image import Frames, Image, Photometric, luminance
 from lightsr.intensity import Extremes, IntensityMap
@@ -23,12 +25,19 @@ class FrameRows:
     ----------
     frames : Frames
     index : int
+    cancel : threading.Event, optional
+        Set by whoever does not want the rest any more: nothing more is read.
     """
 
-    def __init__(self, frames: Frames, index: int) -> None:
-        self.frames, self.index = frames, index
+    def __init__(self, frames: Frames, index: int, cancel: threading.Event | None = None) -> None:
+        self.frames, self.index, self._cancel = frames, index, cancel
+        self._go_on()
         self.image: Image | None = None if frames.band is not None else frames[index]
         self._last: tuple[int, NDArray[Any]] | None = None
+
+    def _go_on(self) -> None:
+        if self._cancel is not None and self._cancel.is_set():
+            raise CancelledError
 
     @property
     def photometric(self) -> Photometric:
@@ -57,8 +66,9 @@ class FrameRows:
             begin = min(max(held_top + len(held), top), bottom) if held_top <= top else top
             pixels[: begin - top] = held[top - held_top :][: begin - top]
         self._last = top, pixels
-        step = max(1, PIECE_PX // frames.size[1])
+        step = max(frames.piece_rows, PIECE_PX // frames.size[1], 1)
         for first in range(begin, bottom, step):
+            self._go_on()
             last = min(first + step, bottom)
             pixels[first - top : last - top] = frames.band(self.index, first, last)
         if frames.padding_range is None:
@@ -93,7 +103,9 @@ class Levels:
     blank: bool = False
 
 
-def of_frames(frames: Frames, *, unit: bool) -> Iterator[tuple[FrameRows, Levels]]:
+def of_frames(
+    frames: Frames, *, unit: bool, cancel: threading.Event | None = None
+) -> Iterator[tuple[FrameRows, Levels]]:
     """Every frame with its levels: one scale and one range for all, so that a still scene does not flicker.
 
     Of several frames all are looked at first; so these are read, and compressed ones decoded,
@@ -105,6 +117,8 @@ def of_frames(frames: Frames, *, unit: bool) -> Iterator[tuple[FrameRows, Levels
     frames : Frames
     unit : bool
         The network has fixed ranges, and needs an intensity map.
+    cancel : threading.Event, optional
+        See `FrameRows`.
 
     Raises
     ------
@@ -112,14 +126,14 @@ def of_frames(frames: Frames, *, unit: bool) -> Iterator[tuple[FrameRows, Levels
         A frame cannot be read, or every pixel is padding, in every frame.
     """
     if frames.count > 1 and frames.one_scale:
-        (low, high), intensity, lowest = together(frames, unit=unit)
+        (low, high), intensity, lowest = together(frames, unit=unit, cancel=cancel)
         for index, level in enumerate(lowest):
             blank = level is None
-            yield FrameRows(frames, index), Levels(low, high, 0 if level is None else level, intensity, blank)
+            yield FrameRows(frames, index, cancel), Levels(low, high, 0 if level is None else level, intensity, blank)
         return
     blanks = 0
     for index in range(frames.count):
-        rows, extremes = FrameRows(frames, index), Extremes() if unit else None
+        rows, extremes = FrameRows(frames, index, cancel), Extremes() if unit else None
         seen = _look(rows, extremes)
         if seen is None:
             blanks += 1
@@ -129,15 +143,18 @@ def of_frames(frames: Frames, *, unit: bool) -> Iterator[tuple[FrameRows, Levels
         else:
             (low, high), level = seen
             yield rows, Levels(low, high, level, extremes.intensity() if extremes else IntensityMap(0.0, 1.0))
+        del rows  # before the next frame is decoded
 
 
-def together(frames: Frames, *, unit: bool) -> tuple[tuple[float, float], IntensityMap, tuple[float | None, ...]]:
+def together(
+    frames: Frames, *, unit: bool, cancel: threading.Event | None = None
+) -> tuple[tuple[float, float], IntensityMap, tuple[float | None, ...]]:
     """Value range and intensity map of all frames as one, and the lowest real value of each.
 
     Frames of nothing but padding do not count, and have no lowest value.
     """
     extremes = Extremes() if unit else None
-    seen = [_look(FrameRows(frames, index), extremes) for index in range(frames.count)]
+    seen = [_look(FrameRows(frames, index, cancel), extremes) for index in range(frames.count)]
     real = [found for found in seen if found is not None]
     if not real:
         raise _all_padding(frames)
@@ -152,8 +169,10 @@ def _look(rows: FrameRows, extremes: Extremes | None) -> tuple[tuple[float, floa
     if extremes is None and (colour or (image is not None and image.padding is None)):
         return ((0, 255) if image is None else image.value_range), 0  # neither depends on a pixel
     low, high, padded = np.inf, -np.inf, 0
-    for part in arrays.chunks(*rows.frames.size):
-        pixels, mask = rows.read(part.start, min(part.stop, rows.frames.size[0]))
+    height, width = rows.frames.size
+    # Luminance is float32, and colours are taken apart for it: fewer pixels at a time.
+    for part in arrays.chunks(height, 8 * width if colour else width):
+        pixels, mask = rows.read(part.start, min(part.stop, height))
         real = luminance(pixels) if colour else pixels if mask is None else pixels[~mask]
         if real.size:
             low, high = min(low, real.min().item()), max(high, real.max().item())

@@ -78,5 +78,6 @@ def _left_in(version: int, folder: Path) -> list[int]:
         return []
     now = file_text(folder / used).strip()
     statistics = dict(line.split() for line in file_text(folder / "memory.stat").splitlines() if line.count(" ") == 1)
-    cached = statistics.get("inactive_file", "0")
+    # Of version 1 the figures with those of the groups below, as the usage has them.
+    cached = statistics.get("total_inactive_file", statistics.get("inactive_file", "0"))
     return [min(stated) - (int(now) if now.isdecimal() else 0) + (int(cached) if cached.isdecimal() else 0)]

@@ -15,7 +15,7 @@ from lightsr import files, folders
 from lightsr.bands import Tally
 from lightsr.budget import FLOOR_BYTES
 from lightsr.enlarging import Band, enlarged_bands
-from lightsr.errors import ImageError, LightsrError, OutputError, PackageError
+from lightsr.errors import ImageError, LightsrError, MemoryLimitError, OutputError, PackageError
 from lightsr.memory import peak_mib
 from lightsr.options import DEFAULTS, DicomOptions
 from lightsr.provenance import Producer
@@ -119,7 +119,7 @@ def enlarge_file(
     except LightsrError as error:
         # What the system said about a file that may be a good one is no refusal.
         of_system = isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
-        at_fault = isinstance(error, ImageError) and not isinstance(error, PackageError)
+        at_fault = isinstance(error, ImageError) and not isinstance(error, PackageError | MemoryLimitError)
         status: Status = "refused" if at_fault and not of_system else "failed"
         outcome = Outcome(source, target, status, message=str(error), reason=error.reason)
     except OSError as error:

@@ -31,8 +31,8 @@ MAX_SEGMENTS = 1_000_000
 MAX_TILE = 2**24
 """Pixels of a tile that is larger than its picture."""
 
-UNPACKED_COPIES = 4
-"""Of a segment that is unpacked: its bytes before and after, its differences and their sums."""
+UNPACKED_COPIES = 7
+"""Of a segment that is unpacked: its bytes before and after, its differences, their sums, the last of each plane."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,16 @@ def places(page: Directory, layout: Layout, length: int) -> NDArray[np.int64]:
     return np.stack((offsets, counts), axis=1)
 
 
-def rows(stream: BinaryIO, layout: Layout, segments: NDArray[np.int64], top: int, bottom: int) -> NDArray[Any]:
+Kept = dict[int, tuple[int, NDArray[Any]]]
+"""The last packed strip of each plane, unpacked: its number among all, and its values."""
+
+
+def rows(
+    stream: BinaryIO, layout: Layout, segments: NDArray[np.int64], top: int, bottom: int, kept: Kept | None = None
+) -> NDArray[Any]:
     """Rows [top, bottom) of a page in native byte order, (rows, columns[, 3]); other segments are not touched.
+
+    A packed strip may be as high as its page; `kept` saves unpacking it for every few rows.
 
     Raises
     ------
@@ -163,7 +171,15 @@ def rows(stream: BinaryIO, layout: Layout, segments: NDArray[np.int64], top: int
             first, last = max(top, y * height), min(bottom, (y + 1) * height)
             for x in range(across):
                 wanted = slice(first - y * height, last - y * height)
-                values = _segment(stream, layout, segments[(plane * down + y) * across + x], y, wanted)
+                number = (plane * down + y) * across + x
+                if kept is not None and layout.compression != NONE and not layout.tiled:
+                    if kept.get(plane, (-1,))[0] != number:
+                        kept.pop(plane, None)
+                        everything = slice(0, layout.segment_shape(y)[0])
+                        kept[plane] = number, _segment(stream, layout, segments[number], y, everything)
+                    values = kept[plane][1][wanted]
+                else:
+                    values = _segment(stream, layout, segments[number], y, wanted)
                 columns = min(width, layout.size[1] - x * width)
                 place = np.s_[first - top : last - top, x * width : x * width + columns]
                 result[(*place, *channels)] = values[:, :columns]
@@ -172,7 +188,10 @@ def rows(stream: BinaryIO, layout: Layout, segments: NDArray[np.int64], top: int
 
 def held_bytes(layout: Layout) -> int:
     """Memory that `rows` takes beside its result: packed segments are unpacked whole, plain ones read by rows."""
-    return 0 if layout.compression == NONE else UNPACKED_COPIES * layout.segment_bytes(0)
+    if layout.compression == NONE:
+        return 0
+    row_of_tiles = layout.segment[0] * layout.grid[1] * layout.segment[1] * layout.channels * layout.dtype.itemsize
+    return UNPACKED_COPIES * layout.segment_bytes(0) + (row_of_tiles if layout.tiled else 0)
 
 
 def _segment(stream: BinaryIO, layout: Layout, place: NDArray[np.int64], down: int, wanted: slice) -> NDArray[Any]:

@@ -58,6 +58,8 @@ def create(path: Path, permissions: int) -> tuple[int, int]:
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     while True:
         descriptor = os.open(path, flags, permissions)
+        if fcntl is None:  # where an open file can be neither renamed nor removed
+            return descriptor, -1
         held = os.dup(descriptor)  # the same open file, whose lock goes with the last of them
         _lock(held)
         if os.path.lexists(path):

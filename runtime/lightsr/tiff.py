@@ -144,9 +144,13 @@ def opened(path: Path, *, options: Any = None, room: int | None = None) -> Itera
             places = [segments.places(page, of, length) for page, of in zip(pages, layouts, strict=True)]
         photometric, count, size = PHOTOMETRICS[header.photometric], len(pages), layouts[0].size
 
+        kept: dict[int, segments.Kept] = {}
+
         def band(frame: int, top: int, bottom: int) -> NDArray[Any]:
+            if frame not in kept:  # of one page at a time
+                kept.clear()
             with stored.told_as_image_errors(path, "TIFF"):
-                rows = segments.rows(stream, layouts[frame], places[frame], top, bottom)
+                rows = segments.rows(stream, layouts[frame], places[frame], top, bottom, kept.setdefault(frame, {}))
             where = stored.place(frame, count)
             if channels == 1:
                 stored.finite(rows, path, where=where, top=top)
@@ -166,6 +170,7 @@ def opened(path: Path, *, options: Any = None, room: int | None = None) -> Itera
             header=header,
             band=band,
             dtype=stored.native_type(header.dtype),
+            piece_rows=max(layout.segment[0] for layout in layouts if layout.tiled) if layouts[0].tiled else 1,
             held_bytes=TIFFFILE_BYTES + max(segments.held_bytes(layout) for layout in layouts),
         )
 

@@ -1,5 +1,8 @@
 """Frames by bands are frames as wholes, whatever their format says about their pixels."""
 
+import os
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightsr import enlarging, files
+from lightsr import enlarging, files, segments
 from lightsr.bands import Tally
 from lightsr.image import Frames
 from lightsr.regions import Region
@@ -118,3 +121,42 @@ def test_overlay_bits_by_rows_are_judged_as_those_of_the_frame(tmp_path: Path) -
         pytest.raises(lightsr.ImageError, match="outside its 12 stored bits"),
     ):
         joined(frames, lightsr.Upscaler(MODELS["int8"], tile=16))
+
+
+def test_a_packed_strip_is_unpacked_once_for_each_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writers put a whole page into one strip; by pieces of a few rows it would be unpacked for each of them."""
+    tifffile = pytest.importorskip("tifffile")
+    pixels = np.random.default_rng(5).integers(0, 900, (400, 60)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, compression="zlib", predictor=True, rowsperstrip=400)
+    monkeypatch.setattr("lightsr.levels.PIECE_PX", 600)
+    inflated, count = segments._inflated, []
+
+    def counting(*arguments: Any) -> bytes:
+        count.append(1)
+        return inflated(*arguments)
+
+    monkeypatch.setattr(segments, "_inflated", counting)
+    found = agree(tmp_path / "a.tif", 32)
+    assert found.shape == (800, 120)
+    assert len(count) <= 3  # by rows it stays unpacked for both passes; as a whole it is unpacked once more
+
+
+def test_reading_stops_when_nobody_wants_it(tmp_path: Path) -> None:
+    """An interrupt comes while the first pass looks at a long cine."""
+    frames = np.random.default_rng(6).integers(0, 200, (40, 16, 16), np.uint8)
+    looked: list[int] = []
+    with files.opened(save(a_cine(frames), tmp_path / "a.dcm")) as opened:
+        read = opened.band
+        assert read is not None
+
+        def slowly(index: int, top: int, bottom: int) -> np.ndarray:
+            looked.append(index)
+            if len(looked) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            assert read is not None
+            return read(index, top, bottom)
+
+        with pytest.raises(KeyboardInterrupt):
+            joined(replace(opened, band=slowly), lightsr.Upscaler(MODELS["int8"]))
+    assert len(looked) < 8
