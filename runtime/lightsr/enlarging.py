@@ -27,7 +27,7 @@ MAX_OUTPUT_SIDE_PX = 65_535
 """Largest side of a result: DICOM's Rows and Columns are 16 bits wide (PS3.3 C.7.6.3)."""
 
 BLOCK_PX = 32
-"""Rows that are interpolated, or get their padding back, at once; it changes memory, not a bit of the result."""
+"""Rows that are interpolated, inverted or padded again at once; it changes memory, not a bit of the result."""
 
 
 @dataclass(frozen=True)
@@ -197,15 +197,15 @@ def _band(
     filled, intensity = seen, level.intensity
     inverted = frames.photometric == "MONOCHROME1"
     if inverted:  # the network was trained on pictures in which more is brighter
-        seen = _mirrored(filled, level)
+        seen = np.empty_like(filled)
+        _mirror(filled, level, seen)
         intensity = IntensityMap(level.low + level.high - intensity.offset - intensity.span, intensity.span)
     core = window.core
     result = np.empty((scale * (core.stop - core.start), scale * seen.shape[1], *seen.shape[2:]), seen.dtype)
     work = Work(bound, plan, intensity, level.low, level.high, cancel)
     work.band(seen, window.top, result, first=window.first, tally=tally)
     if inverted:
-        for top in range(0, len(result), BLOCK_PX):
-            result[top : top + BLOCK_PX] = _mirrored(result[top : top + BLOCK_PX], level)
+        _mirror(result, level, result)
     if frames.regions:
         _interpolate_outside(result, filled, window, frames, level, scale)
     if frames.padding_range is not None or window.padding is not None:
@@ -213,13 +213,12 @@ def _band(
     return result
 
 
-def _mirrored(values: NDArray[Any], level: Levels) -> NDArray[Any]:
-    """What is low made high within the same range, which whole numbers of one type do not leave."""
-    total, mirrored = int(level.low) + int(level.high), np.empty_like(values)
+def _mirror(values: NDArray[Any], level: Levels, out: NDArray[Any]) -> None:
+    """What is low made high within the same range, which whole numbers do not leave; `out` may be `values`."""
+    total = int(level.low) + int(level.high)
     for top in range(0, len(values), BLOCK_PX):
         part = slice(top, top + BLOCK_PX)
-        mirrored[part] = (total - values[part].astype(np.int32)).astype(values.dtype)
-    return mirrored
+        out[part] = total - values[part].astype(np.int32)
 
 
 def _repeated(values: NDArray[Any], scale: int) -> NDArray[Any]:

@@ -62,26 +62,23 @@ def opened(path: Path, *, options: Any = None, room: int | None = None) -> Itera
     """
     with path.open("rb") as file:
         start = file.read(len(PNG_SIGNATURE))
-    jpeg = is_jpeg(start)
-    if jpeg:
-        with _told_of_jpeg(path):
-            _jpeg_size(path)
+    jpeg_bytes = _jpeg_bytes(path) if is_jpeg(start) else 0
     physical = pngs.check(path) if is_png(start) else None
     with _told_as_image_errors(path), _pillow(path, path) as picture:
-        if jpeg:
+        if jpeg_bytes:
             physical = _density(picture.info)
         rows, columns, mode = picture.height, picture.width, picture.mode
     decoded: list[Image] = []
 
     def make(_: int) -> Image:
         if not decoded:
-            decoded.append(_image(path, physical, jpeg=jpeg))
+            decoded.append(_image(path, physical, jpeg_bytes))
         return decoded[0]
 
     dtype = np.dtype(np.uint16 if mode == "I;16" else np.uint8)
     photometric: Photometric = "RGB" if mode == "RGB" else "MONOCHROME2"
     pixel_bytes = PILLOW_RGB_BYTES + 3 * 3 if mode == "RGB" else 4 * dtype.itemsize  # on their way from Pillow to numpy
-    content = 2 * path.stat().st_size if jpeg else 0
+    content = 2 * path.stat().st_size if jpeg_bytes else 0
     yield Frames(
         path,
         1,
@@ -100,8 +97,8 @@ def read(path: Path) -> Image:
         return frames.only()
 
 
-def _image(path: Path, physical: tuple[int, int, int] | None, *, jpeg: bool) -> Image:
-    pixels = _read_jpeg(path) if jpeg else _decoded(path, path)
+def _image(path: Path, physical: tuple[int, int, int] | None, jpeg_bytes: int) -> Image:
+    pixels = _read_jpeg(path, jpeg_bytes) if jpeg_bytes else _decoded(path, path)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{path}: values of type {pixels.dtype}; uint8 and uint16 are allowed")
     photometric: Photometric = "RGB" if pixels.ndim == 3 else "MONOCHROME2"
@@ -117,9 +114,9 @@ def _told_of_jpeg(path: Path) -> Iterator[None]:
         raise ImageError(f"{path}: a JPEG {error}; nothing was read from it") from error
 
 
-def _jpeg_size(path: Path) -> int:
+def _jpeg_bytes(path: Path) -> int:
     """Bytes of a JPEG that may belong to its picture, by its frame header; what lies far behind them is not read."""
-    with path.open("rb") as file:
+    with _told_of_jpeg(path), path.open("rb") as file:
         size = jpegs.frame(file.read(jpegs.MAX_OTHER_BYTES + jpegs.MAX_SEGMENT_BYTES))
     if size.rows * size.columns > MAX_PIXELS:
         raise ImageError(
@@ -128,12 +125,11 @@ def _jpeg_size(path: Path) -> int:
     return 2 * jpegs.MAX_OTHER_BYTES + jpegs.MAX_SEGMENT_BYTES + 2 * len(size.sampling) * size.rows * size.columns
 
 
-def _read_jpeg(path: Path) -> NDArray[Any]:
-    """Pixels of a JPEG of which nothing is missing."""
+def _read_jpeg(path: Path, most: int) -> NDArray[Any]:
+    """Pixels of a JPEG of which nothing is missing in its first `most` bytes."""
+    with path.open("rb") as file:
+        content = file.read(most)
     with _told_of_jpeg(path):
-        size = _jpeg_size(path)
-        with path.open("rb") as file:
-            content = file.read(size)
         return jpegs.checked(content, lambda part: _decoded(io.BytesIO(part), path))
 
 

@@ -20,16 +20,6 @@ from lightsr.tiling import TilePlan
 DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 
 
-@pytest.fixture(scope="module")
-def fp32() -> lightsr.Upscaler:
-    return lightsr.load("tiny", scale=2, precision="fp32", threads=1)
-
-
-@pytest.fixture(scope="module")
-def int8() -> lightsr.Upscaler:
-    return lightsr.load("tiny", scale=2, precision="int8", threads=1)
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_same_dtype_twice_the_size(
