@@ -19,7 +19,7 @@ demo: $(DEVICE)/installed
 test: lint
 	$(DEV)/bin/python -m pytest
 
-# Pictures larger than memory: a quarter of an hour of a processor, 8 GiB of disk for a while.
+# Pictures larger than memory: twenty minutes of a processor, 8 GiB of disk for a while; and times, so nothing else may run.
 test-slow: $(DEV)/installed
 	$(DEV)/bin/python -m pytest -m slow
 
