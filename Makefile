@@ -50,12 +50,17 @@ docs: $(DOCS)/installed
 bench: $(DEV)/installed
 	$(DEV)/bin/lightsr-bench compare docs/results/*.json \
 	    --markdown docs/benchmarks.md --figure docs/benchmarks.png --force
+	$(DEV)/bin/lightsr-bench tables README.md $(wildcard docs/results/device-*.json docs/results/quality-*.json)
 	$(DEV)/bin/lightsr-bench tables docs/experiments.md $(wildcard docs/results/experiments/*.json)
 	$(DEV)/bin/lightsr-bench tables docs/export.md $(wildcard docs/results/export/*.json)
 
-# The pictures of docs/dicom.md, of pydicom's sample images.
-pictures: demo
+# The pictures of README and docs/dicom.md, of pydicom's sample images.
+pictures: demo $(DEV)/installed
 	cp demo/ct.png demo/mr.png demo/us.png docs/pictures/
+	mkdir -p build/front
+	cp $$($(DEV)/bin/python -c 'from pydicom.data import get_testdata_file as f; print(f("CT_small.dcm"))') build/front/
+	$(DEV)/bin/lightsr-bench quality --data build/front runtime/lightsr/models/base-x2-int8.onnx --pictures build --force
+	cp build/ct-worst.png docs/pictures/front.png
 
 clean:
 	rm -rf $(DEV) $(DEVICE) $(DOCS) build dist demo site

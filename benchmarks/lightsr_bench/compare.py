@@ -8,6 +8,7 @@ from typing import Any
 from lightsr_train.degradation import DESCRIPTIONS
 
 from lightsr_bench import device_report, documents, emulation, quality, quality_report
+from lightsr_bench.costs import Costs
 from lightsr_bench.device import Row
 from lightsr_bench.device_report import Report
 from lightsr_bench.documents import DocumentError
@@ -277,33 +278,74 @@ def shown_ranges(run: QualityRun) -> list[str]:
 
 def _main_table(comparison: Comparison, run: QualityRun) -> str:
     """Quality, latency and memory side by side, for one scale and degradation."""
+    names = _names(run)
+    known = _costs(comparison.devices)
+    timed_only = [name for name, costs in known.items() if costs.scale == run.scale and name not in names]
+    return (
+        f"## x{run.scale}, {run.degradation}: side by side\n\n"
+        f"dB are PSNR over bicubic interpolation, mean of {run.protocol['images']} images by modality; latency and "
+        f"peak memory at {comparison.size_px}x{comparison.size_px} input pixels with {comparison.threads} "
+        f"thread{'s' if comparison.threads > 1 else ''}, the whole picture in one run.\n\n"
+        + _side_by_side(comparison, run, [*names, *timed_only], comparison.devices)
+    )
+
+
+def extract(comparison: Comparison, scale: int, networks: Sequence[str]) -> str:
+    """Some networks side by side, on the target that knows most of them, under the first degradation measured.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    scale : int
+    networks : sequence of str
+        Networks and interpolations, in the order of the table.
+
+    Returns
+    -------
+    str
+        A Markdown table.
+
+    Raises
+    ------
+    DocumentError
+        No quality was measured at that scale, or not of one of the networks.
+    """
+    run = next((run for run in comparison.qualities if run.scale == scale), None)
+    if run is None:
+        raise DocumentError(f"no file given has quality at x{scale}; give one, or take the table out of the page")
+    if unknown := [name for name in networks if name not in _names(run)]:
+        raise DocumentError(f"{run.path}: has no {', '.join(unknown)}; it has {', '.join(_names(run))}")
+    devices = sorted(comparison.devices, key=lambda device: len(set(networks) & device.report.costs.keys()))[-1:]
+    return _side_by_side(comparison, run, networks, devices)
+
+
+def _costs(devices: Sequence[DeviceRun]) -> dict[str, Costs]:
+    return {name: costs for device in devices for name, costs in device.report.costs.items()}
+
+
+def _side_by_side(comparison: Comparison, run: QualityRun, names: Sequence[str], devices: Sequence[DeviceRun]) -> str:
+    """A row for each name: costs, latency and memory on each device, gains over bicubic interpolation."""
     ranges = shown_ranges(run)
     header = ["network", "parameters", "MAC per output px", "file KiB"]
-    for device in comparison.devices:
-        header += [f"ms per output Mpx, {device.report.target.label}", "peak MiB"]
+    for device in devices:
+        label = f", {device.report.target.label}" if len(devices) > 1 else ""
+        header += [f"ms per output Mpx{label}", "peak MiB"]
     header += [f"{name} dB" for name in ranges]
     lines = [_cells(header), _cells(["---"] + ["---:"] * (len(header) - 1))]
-    names = _names(run)
-    known = {name: costs for device in comparison.devices for name, costs in device.report.costs.items()}
-    timed_only = [name for name, costs in known.items() if costs.scale == run.scale and name not in names]
-    for name in [*names, *timed_only]:
+    known = _costs(devices)
+    for name in names:
         costs = known.get(name)
-        random = any(name in device.report.random_weights for device in comparison.devices)
+        random = any(name in device.report.random_weights for device in devices)
         cells = [f"{name} (random weights)" if random else name]
         cells += [f"{costs.parameters:,}", f"{costs.macs_per_px:,.0f}", f"{costs.file_kib:,.0f}"] if costs else [""] * 3
-        for device in comparison.devices:
+        for device in devices:
             row = device.row(name, comparison.size_px, comparison.threads)
             cells += [f"{row.ms_per_mpx:,.0f}", f"{row.peak_mib:.0f}"] if row else ["", ""]
         for data_range in ranges:
             found = run.gain(data_range, name)
             cells.append(f"{found.gain_db:+.2f}" if found else "")
         lines.append(_cells(cells))
-    return (
-        f"## x{run.scale}, {run.degradation}: side by side\n\n"
-        f"dB are PSNR over bicubic interpolation, mean of {run.protocol['images']} images by modality; latency and "
-        f"peak memory at {comparison.size_px}x{comparison.size_px} input pixels with {comparison.threads} "
-        f"thread{'s' if comparison.threads > 1 else ''}, the whole picture in one run.\n\n" + "\n".join(lines)
-    )
+    return "\n".join(lines)
 
 
 def _cells(cells: Sequence[str]) -> str:

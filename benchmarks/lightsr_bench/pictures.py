@@ -14,6 +14,9 @@ from lightsr_bench.quality import Score
 from lightsr_bench.quality_report import Report
 from lightsr_bench.scoring import read_truth
 
+UNCHANGED = "nearest"
+"""The method that shows the input's own pixels."""
+
 SHOWN_MODELS = 3
 """Models in a picture at most, the first of the command line."""
 
@@ -67,7 +70,7 @@ def choose(report: Report) -> dict[str, Score]:
 
 
 def draw(target: Path, folder: Path, report: Report, selection: Selection, *, overwrite: bool) -> list[Path]:
-    """Draw truth, bicubic and the first models at one window, and a detail of each.
+    """Draw input, bicubic, the first models and truth at one window, and a detail of each.
 
     Parameters
     ----------
@@ -102,10 +105,11 @@ def _picture(
     window = next(data_range for data_range in truth.ranges if data_range.name == score.range)
     low = degrade(truth.stored, report.scale, report.degradation)
     psnr_db = {s.method: s.psnr_db for s in report.scores if (s.path, s.range) == (score.path, score.range)}
-    panels = {"truth": truth.stored}
+    panels = {"input": selection.methods[UNCHANGED](low)}
     for name in (BASELINE, *(network.name for network in report.networks[:SHOWN_MODELS])):
         if name in psnr_db:
             panels[f"{name}, {psnr_db[name]:.2f} dB"] = selection.methods[name](low)
+    panels["truth"] = truth.stored
     units = {name: truth.unit(stored) for name, stored in panels.items()}
     inverted = truth.image.photometric == "MONOCHROME1"
     shown = {name: demo.shade(unit, window.low, window.high, inverted=inverted) for name, unit in units.items()}

@@ -6,11 +6,16 @@ from pathlib import Path
 
 from lightsr import files
 
-from lightsr_bench import documents, experiment, exporting_report, learning
+from lightsr_bench import compare, documents, experiment, exporting_report, learning
 from lightsr_bench.documents import DocumentError
 
-PLACE = re.compile(r"(<!-- table (?P<name>[\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-"""Where a table stands; its name is that of the result file."""
+PLACE = re.compile(
+    r"(<!-- table (?:(?P<name>[\w.-]+)|x(?P<scale>\d) of (?P<networks>[^>]+?)) -->\n).*?(<!-- end -->)", re.DOTALL
+)
+"""Where a table stands: that of the result file of this name, or networks side by side at a scale."""
+
+COMPARED = ("device", "quality")
+"""Kinds of results whose networks stand side by side."""
 
 RENDERERS = {"experiment": experiment.text, "export": exporting_report.page_text, "training": learning.text}
 
@@ -24,17 +29,31 @@ def renewed(page: str, results: Sequence[Path]) -> tuple[str, list[str]]:
         A file that has no table here, a place without a file, or a file without a place.
     """
     tables: dict[str, str] = {}
+    compared = []
     for path in results:
         content = documents.read(path)
-        if content["kind"] not in RENDERERS:
-            raise DocumentError(f"{path}: is of kind {content['kind']}; {', '.join(RENDERERS)} have tables here")
-        tables[path.stem] = RENDERERS[content["kind"]](content)
-    places = [match["name"] for match in PLACE.finditer(page)]
-    if missing := sorted(set(places) - tables.keys()):
+        if content["kind"] in RENDERERS:
+            tables[path.stem] = RENDERERS[content["kind"]](content)
+        elif content["kind"] in COMPARED:
+            compared.append(path)
+        else:
+            kinds = ", ".join([*RENDERERS, *COMPARED])
+            raise DocumentError(f"{path}: is of kind {content['kind']}; {kinds} have tables here")
+    places = list(PLACE.finditer(page))
+    named = [place["name"] for place in places if place["name"]]
+    if missing := sorted(set(named) - tables.keys()):
         raise DocumentError(f"the page has places for {', '.join(missing)}, which no file given is named after")
-    if unused := sorted(tables.keys() - set(places)):
+    if unused := sorted(tables.keys() - set(named)):
         raise DocumentError(f"the page has no place for {', '.join(unused)}; add <!-- table NAME --> and <!-- end -->")
-    return PLACE.sub(lambda match: f"{match[1]}\n{tables[match['name']]}\n\n{match[3]}", page), places
+    comparison = compare.load(compared)
+
+    def table(place: re.Match[str]) -> str:
+        if place["name"]:
+            return tables[place["name"]]
+        return compare.extract(comparison, int(place["scale"]), place["networks"].split(", "))
+
+    names = [place["name"] or f"x{place['scale']}" for place in places]
+    return PLACE.sub(lambda place: f"{place[1]}\n{table(place)}\n\n{place.groups()[-1]}", page), names
 
 
 def renew(page: Path, results: Sequence[Path]) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from lightsr import raster, signatures
 from lightsr.model import bundled_models
-from lightsr_bench import compare, documents, figure
+from lightsr_bench import compare, documents, figure, tables
 from lightsr_bench.cli import main
 from lightsr_bench.documents import DocumentError
 from lightsr_bench.figure import Point
@@ -138,6 +138,29 @@ def test_the_front_leaves_out_what_a_cheaper_one_beats() -> None:
     places = [(1, 30), (2, 30), (3, 33), (3, 32), (9, 31)]
     made = [Point(str(i), "", cost, psnr) for i, (cost, psnr) in enumerate(places)]
     assert [point.name for point in figure.pareto(made)] == ["0", "2"]
+
+
+def test_some_networks_of_the_table(results: Path) -> None:
+    """In a page written by hand, in its own order, and with what the whole table says of them."""
+    paths = [results / "device.json", results / "quality.json"]
+    page = "<!-- table x2 of lanczos, tiny-x2-int8 -->\n<!-- end -->\n"
+    text, names = tables.renewed(page, paths)
+    assert names == ["x2"]
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows] == ["| network", "| ---", "| lanczos", "| tiny-x2-int8"]
+    assert set(rows) - {rows[0]} < set(compare.markdown(compare.load(paths)).splitlines())
+    assert tables.renewed(text, paths)[0] == text
+    with pytest.raises(DocumentError, match=r"quality\.json: has no tinny; it has nearest, bilinear"):
+        tables.renewed(page.replace("lanczos", "tinny"), paths)
+    with pytest.raises(DocumentError, match="no file given has quality at x4"):
+        tables.renewed(page.replace("x2 of", "x4 of"), paths)
+
+
+def test_the_table_of_the_readme_is_what_its_results_give() -> None:
+    root = Path(__file__).parents[2]
+    paths = [path for kind in ("device", "quality") for path in (root / "docs" / "results").glob(f"{kind}-*.json")]
+    text = (root / "README.md").read_text(encoding="utf-8")
+    assert tables.renewed(text, sorted(paths)) == (text, ["x2"]), "make bench renews it"
 
 
 def test_the_page_in_the_documentation_is_what_its_results_give() -> None:

@@ -109,7 +109,7 @@ def test_the_front() -> None:
 
 
 def test_places_and_files_must_match(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(json.dumps({"kind": "quality", "format": 1}))
+    (tmp_path / "a.json").write_text(json.dumps({"kind": "emulation", "format": 1}))
     with pytest.raises(DocumentError, match="the page has places for b"):
         tables.renewed("<!-- table b -->\n<!-- end -->", [])
     with pytest.raises(DocumentError, match=r"a\.json"):
