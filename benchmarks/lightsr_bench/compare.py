@@ -314,7 +314,7 @@ def extract(comparison: Comparison, scale: int, networks: Sequence[str]) -> str:
     if run is None:
         raise DocumentError(f"no file given has quality at x{scale}; give one, or take the table out of the page")
     if unknown := [name for name in networks if name not in _names(run)]:
-        raise DocumentError(f"{run.path}: has no {', '.join(unknown)}; it has {', '.join(_names(run))}")
+        raise DocumentError(f"{run.path}: has no results of {', '.join(unknown)}; it has {', '.join(_names(run))}")
     devices = sorted(comparison.devices, key=lambda device: len(set(networks) & device.report.costs.keys()))[-1:]
     return _side_by_side(comparison, run, networks, devices)
 

@@ -150,7 +150,7 @@ def test_some_networks_of_the_table(results: Path) -> None:
     assert [row.split(" | ")[0] for row in rows] == ["| network", "| ---", "| lanczos", "| tiny-x2-int8"]
     assert set(rows) - {rows[0]} < set(compare.markdown(compare.load(paths)).splitlines())
     assert tables.renewed(text, paths)[0] == text
-    with pytest.raises(DocumentError, match=r"quality\.json: has no tinny; it has nearest, bilinear"):
+    with pytest.raises(DocumentError, match=r"quality\.json: has no results of tinny; it has nearest, bilinear"):
         tables.renewed(page.replace("lanczos", "tinny"), paths)
     with pytest.raises(DocumentError, match="no file given has quality at x4"):
         tables.renewed(page.replace("x2 of", "x4 of"), paths)
