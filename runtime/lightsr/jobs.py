@@ -137,10 +137,10 @@ class Pool:
         self._stopping = False
         self._problem = ""
         self._workers: dict[int, _Worker] = {}
-        self._threads = [
-            threading.Thread(target=self._serve, args=(slot,), daemon=True) for slot in range(min(workers, len(jobs)))
-        ]
-        self._running = len(self._threads)
+        slots = range(min(workers, len(jobs)))
+        self._threads = [threading.Thread(target=self._serve, args=(slot,), daemon=True) for slot in slots]
+        self._done = [threading.Event() for _ in slots]
+        self._running = len(slots)
 
     def __enter__(self) -> "Pool":
         for thread in self._threads:
@@ -197,16 +197,22 @@ class Pool:
         try:
             for worker in workers:
                 worker.end()
-            deadline = time.monotonic() + STOP_SECONDS
-            for thread in self._threads:
-                while thread.is_alive() and time.monotonic() < deadline:
-                    thread.join(TICK_SECONDS)
+            self._wait(STOP_SECONDS)
         except KeyboardInterrupt:  # once more: at once
             pass
         for worker in workers:
             worker.kill()
-        for thread in self._threads:
-            thread.join(STOP_SECONDS)
+        self._wait(STOP_SECONDS)
+
+    def _wait(self, seconds: float) -> None:
+        """Until every thread has cleared up behind its worker, or so long.
+
+        Not by `Thread.join`: up to Python 3.12 an interrupt during it marks a thread as ended that goes on.
+        """
+        deadline = time.monotonic() + seconds
+        for done in self._done:
+            while not done.wait(TICK_SECONDS) and time.monotonic() < deadline:
+                pass
 
     def _serve(self, slot: int) -> None:
         """One worker after the other, as long as there are files."""
@@ -237,6 +243,7 @@ class Pool:
                 worker.close()
             if deserted:
                 self._events.put(LightsrError(f"{self._problem}; fewer --jobs need less memory"))
+            self._done[slot].set()
 
     def _next(self) -> int | None:
         with self._lock:
