@@ -23,6 +23,7 @@ from lightsr import strays
 from lightsr.errors import LightsrError, ModelError
 from lightsr.folders import Job
 from lightsr.manifest import ModelIdentity
+from lightsr.memory import PARENT_BYTES
 from lightsr.pipeline import Outcome
 from lightsr.worker import Setup, outcome_of, packed
 
@@ -31,9 +32,6 @@ STOP_SECONDS = 15
 
 TICK_SECONDS = 0.5
 """How often whoever waits for results is woken: for the clock of a bar, and for Ctrl-C on Windows."""
-
-PARENT_BYTES = 36 * 2**20
-"""Memory of the process that hands files out."""
 
 LEAST_WORKER_BYTES = 128 * 2**20
 """Memory below which no further worker is started: tiles would become small, and time be lost around them."""
@@ -125,15 +123,17 @@ class Pool:
     jobs : sequence of Job
     workers : int
         No more than there are jobs.
+    model : ModelIdentity, optional
+        Which model it must be, where some files were done with it already.
     """
 
-    def __init__(self, setup: Setup, jobs: Sequence[Job], workers: int) -> None:
+    def __init__(self, setup: Setup, jobs: Sequence[Job], workers: int, *, model: ModelIdentity | None = None) -> None:
         self._request = packed(setup)
         self._jobs = jobs
         self._pending = collections.deque(range(len(jobs)))
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._model: ModelIdentity | None = None
+        self._model = model
         self._stopping = False
         self._problem = ""
         self._workers: dict[int, _Worker] = {}
@@ -158,7 +158,7 @@ class Pool:
         Yields
         ------
         ModelIdentity
-            Once, before anything else.
+            Once, before anything else, unless it was known.
         Finished
         Note
         None
