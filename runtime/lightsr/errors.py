@@ -34,6 +34,12 @@ class PackageError(ImageError):
     reason = "package"
 
 
+class ChangedError(ImageError):
+    """An image that somebody wrote to while it was read; whole, it may be a good one."""
+
+    reason = "changed"
+
+
 class MemoryLimitError(ImageError):
     """An image that needs more memory than is allowed.
 
