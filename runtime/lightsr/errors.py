@@ -1,6 +1,11 @@
 """Everything that lightsr raises on purpose."""
 
 
+def install(extra: str) -> str:
+    """Command that installs what training, export or benchmarks need, from a release or from the sources."""
+    return f"pip install 'lightsr[{extra}]', or '.[{extra}]' in the folder of the sources"
+
+
 class LightsrError(Exception):
     """A problem that the person who called can act on; the message is one line.
 

@@ -238,7 +238,7 @@ def test_where_nothing_can_be_written_nothing_is_measured(
         (
             ["device", "tiny"],
             "psutil",
-            "psutil is not installed; pip install 'lightsr[bench]' (on a device: pip install",
+            "in the folder of the sources; on a device, pip install onnx psutil",
         ),
         (["quality", "--data", "."], "skimage", "skimage is not installed; pip install 'lightsr[bench]'"),
     ],
