@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightsr import files
-from lightsr.errors import LightsrError, OutputError
+from lightsr.errors import LightsrError, OutputError, install
 
 from lightsr_bench.arguments import parser
 
@@ -49,8 +49,8 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.debug:
             raise
         name = (error.name or "a package").split(".")[0]
-        enough = " (on a device: pip install onnx psutil)" if arguments.command == "device" else ""
-        print(f"lightsr-bench: {name} is not installed; pip install 'lightsr[bench]'{enough}", file=sys.stderr)
+        enough = "; on a device, pip install onnx psutil" if arguments.command == "device" else ""
+        print(f"lightsr-bench: {name} is not installed; {install('bench')}{enough}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("lightsr-bench: stopped", file=sys.stderr)

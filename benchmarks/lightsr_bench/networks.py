@@ -246,7 +246,7 @@ class OpenCvRunner:
         try:
             import cv2
         except ImportError as error:
-            raise NetworkError(f"{path}: OpenCV is needed; pip install 'lightsr[bench]'") from error
+            raise NetworkError(f"{path}: OpenCV is needed; pip install opencv-contrib-python-headless") from error
         if not hasattr(cv2, "dnn_superres"):
             raise NetworkError(
                 f"{path}: this OpenCV lacks dnn_superres, whose layers such files need; "

@@ -11,7 +11,7 @@ from pathlib import Path
 from lightsr import __version__
 from lightsr.arguments import Parser
 from lightsr.cli import positive
-from lightsr.errors import LightsrError
+from lightsr.errors import LightsrError, install
 
 MAX_ALLOWED_DB = 10.0
 """Largest loss that can be allowed: beyond it, int8 destroys the picture."""
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if arguments.debug:
             raise
-        print(f"lightsr-export: {error.name} is not installed; pip install 'lightsr[export]'", file=sys.stderr)
+        print(f"lightsr-export: {error.name} is not installed; {install('export')}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("lightsr-export: stopped; no new file is left", file=sys.stderr)

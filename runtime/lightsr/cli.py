@@ -118,7 +118,7 @@ def _add_dicom_options(p: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--compress",
         choices=("rle", "j2k-lossless"),
-        help="store the pixels compressed, without loss (default uncompressed); j2k-lossless needs 'lightsr[dicom]'",
+        help="store the pixels compressed, without loss (default uncompressed); j2k-lossless needs pylibjpeg-openjpeg",
     )
 
 

@@ -137,9 +137,9 @@ def _npy() -> Any:
 DICOM = Format("DICOM", signatures.is_dicom, _dicom, _derive, frozenset({".dcm", ".dicom", ".ima"}))
 
 FORMATS = (
+    DICOM,  # first: its preamble may be the beginning of any other format, and does not decide (PS3.10, 7.1)
     Format("PNG", signatures.is_png, _raster, _raster, frozenset({".png"})),
     Format("JPEG", signatures.is_jpeg, _raster, _raster, frozenset({".jpg", ".jpeg"}), result=".png"),
-    DICOM,  # before TIFF: the preamble of a DICOM file may be the header of a TIFF (PS3.10, 7.1)
     Format("TIFF", signatures.is_tiff, _tiff, _tiff, frozenset({".tif", ".tiff"})),
     Format("NIfTI", signatures.is_nifti, _nifti, _nifti, frozenset({".nii"})),
     Format("gzipped NIfTI", signatures.is_gzipped_nifti, _nifti, _nifti, frozenset({".nii.gz"})),

@@ -282,4 +282,5 @@ def test_what_is_not_installed_is_named(missing: str) -> None:
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert finished.returncode == 1
-    assert finished.stderr == f"lightsr-bench: {missing} is not installed; pip install 'lightsr[bench]'\n"
+    assert finished.stderr.startswith(f"lightsr-bench: {missing} is not installed; pip install 'lightsr[bench]'")
+    assert len(finished.stderr.splitlines()) == 1

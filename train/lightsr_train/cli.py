@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lightsr import __version__
 from lightsr.arguments import Parser
 from lightsr.cli import positive
-from lightsr.errors import LightsrError
+from lightsr.errors import LightsrError, install
 
 if TYPE_CHECKING:
     from lightsr_train.settings import RunConfig
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if arguments.debug:
             raise
-        print(f"lightsr-train: {error.name} is not installed; pip install 'lightsr[train]'", file=sys.stderr)
+        print(f"lightsr-train: {error.name} is not installed; {install('train')}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # while images are read; later the loop stops between two steps
         saved = (arguments.out / "state.pt").exists()
