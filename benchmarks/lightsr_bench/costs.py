@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from lightsr.errors import LightsrError
 
 from lightsr_bench.networks import Network, OpenCvRunner, load
 
@@ -90,11 +89,3 @@ def _of_opencv(runner: OpenCvRunner) -> tuple[int, int]:
     )
     parameters = sum(blob.size for layer in layers.values() for blob in layer.blobs)
     return parameters, macs
-
-
-def try_of(network: Network) -> Costs | LightsrError:
-    """Costs, or the reason why there are none."""
-    try:
-        return of(network)
-    except LightsrError as error:
-        return error

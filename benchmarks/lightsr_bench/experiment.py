@@ -192,6 +192,11 @@ def run(
     -------
     dict
         The result file's content.
+
+    Raises
+    ------
+    ExperimentError
+        `folder` does not exist, or a variant's run is of other settings.
     """
     if not folder.is_dir():  # told now, not after the training
         raise ExperimentError(f"{folder}: no such folder; --eval takes a folder of images")

@@ -36,7 +36,13 @@ class AnonymousMemory:
 
 
 def resident_mib() -> float:
-    """Resident memory of this process that no file backs, MiB (Linux: RssAnon, proc(5))."""
+    """Resident memory of this process that no file backs, MiB (Linux: RssAnon, proc(5)).
+
+    Raises
+    ------
+    OSError
+        The kernel does not tell it.
+    """
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) / 1024

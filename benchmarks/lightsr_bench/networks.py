@@ -186,12 +186,18 @@ class LightsrRunner:
         return self.upscaler.scale
 
     def run(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Enlarge (1, h, w)."""
+        """Enlarge (1, h, w) to (1, scale * h, scale * w)."""
         return self.upscaler(picture[0])[None]
 
 
 class OnnxRunner:
-    """Any ONNX file in a plain onnxruntime session, the whole picture in one run."""
+    """Any ONNX file in a plain onnxruntime session, the whole picture in one run.
+
+    Raises
+    ------
+    NetworkError
+        It does not load, or takes something else than one picture of 1 or 3 channels.
+    """
 
     def __init__(self, path: Path, threads: int, *, arena: bool = True) -> None:
         import onnxruntime
@@ -221,7 +227,13 @@ class OnnxRunner:
         return _probed_scale(self, self.path)
 
     def run(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Enlarge (channels, h, w)."""
+        """Enlarge (channels, h, w) to (channels, scale * h, scale * w).
+
+        Raises
+        ------
+        NetworkError
+            onnxruntime failed.
+        """
         try:
             result: NDArray[np.float32] = self.session.run(None, {self.input_name: picture[None]})[0][0]
         except Exception as error:  # as above
@@ -237,6 +249,11 @@ class OpenCvRunner:
 
     Through `cv2.dnn` rather than `cv2.dnn_superres`, which rounds to 8 bits; on 8-bit
     pictures both give the same result, bit for bit.
+
+    Raises
+    ------
+    NetworkError
+        OpenCV is missing or lacks dnn_superres, or cannot load the file.
     """
 
     channels = 1
@@ -267,7 +284,13 @@ class OpenCvRunner:
         return _probed_scale(self, self.path)
 
     def run(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Enlarge (1, h, w)."""
+        """Enlarge (1, h, w) to (1, scale * h, scale * w).
+
+        Raises
+        ------
+        NetworkError
+            OpenCV failed.
+        """
         import cv2
 
         try:

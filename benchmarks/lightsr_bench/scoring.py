@@ -32,7 +32,7 @@ class Truth:
     ----------
     image : Image
         What was read.
-    stored : ndarray, shape (h, w)
+    stored : ndarray, shape (h, w), uint8, uint16, int16 or float32
         Its stored values, cropped.
     origin : Origin
     """
@@ -42,12 +42,12 @@ class Truth:
     origin: Origin
 
     def unit(self, stored: NDArray[Any]) -> NDArray[np.float64]:
-        """Stored values in the unit in which they are judged."""
+        """Stored values, of any shape and real dtype, in the unit in which they are judged."""
         return protocol.to_unit(stored, self.image, self.origin.modality)
 
     @cached_property
     def known(self) -> NDArray[np.float64]:
-        """Its values in that unit."""
+        """Its values in that unit, shape (h, w)."""
         return self.unit(self.stored)
 
     @cached_property

@@ -57,7 +57,13 @@ def renewed(page: str, results: Sequence[Path]) -> tuple[str, list[str]]:
 
 
 def renew(page: Path, results: Sequence[Path]) -> list[str]:
-    """Put the tables of result files into a page; returns their names."""
+    """Put the tables of result files into a page; returns their names.
+
+    Raises
+    ------
+    DocumentError
+        The page cannot be read, or see `renewed`.
+    """
     try:
         before = page.read_text(encoding="utf-8")
     except OSError as error:

@@ -236,7 +236,7 @@ def _best(tried: Sequence[Attempt]) -> Attempt:
 
 
 def run_all(model: onnx.ModelProto, inputs: Iterable[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Outputs for all inputs."""
+    """Outputs (1, 1, scale * h, scale * w) for all inputs (1, 1, h, w), which may differ in size; float32."""
     runner = session(model)
     return [runner.run(None, {"lr": lr})[0] for lr in inputs]
 

@@ -363,7 +363,13 @@ def _gain(model: onnx.ModelProto, card: ModelCard, pairs: list[Pair]) -> dict[st
 
 
 def calibration_inputs(pairs: list[Pair]) -> Iterator[NDArray[np.float32]]:
-    """Centres of low-resolution training images, each mapped to [0, 1] as the runtime maps a file."""
+    """Centres of low-resolution training images, each mapped to [0, 1] as the runtime maps a file.
+
+    Yields
+    ------
+    ndarray, shape (1, 1, h, w), float32
+        Sides of at most `CALIBRATION_SIDE_PX`.
+    """
     by_modality: dict[str, list[Pair]] = {}
     for pair in pairs:
         by_modality.setdefault(pair.origin.modality, []).append(pair)

@@ -79,7 +79,21 @@ class _Rounded(torch.autograd.Function):
 
 
 def rounded_weight(weight: Tensor) -> Tensor:
-    """Weights on the grid that int8 stores, one scale per output channel; gradients pass unchanged."""
+    """Weights on the grid that int8 stores, one scale per output channel; gradients pass unchanged.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (outputs, inputs, k, k)
+
+    Returns
+    -------
+    Tensor, the same shape
+
+    References
+    ----------
+    Y. Bengio, N. Léonard, A. Courville, "Estimating or propagating gradients through stochastic neurons
+    for conditional computation", arXiv:1308.3432 (the gradient passes as if nothing were rounded).
+    """
     width = weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12) / WEIGHT_LIMIT
     levels = (weight.detach() / width).round()
     return weight + (levels * width - weight.detach())

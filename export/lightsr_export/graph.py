@@ -23,7 +23,13 @@ OPSET = 18
 
 
 def to_onnx(network: nn.Module) -> onnx.ModelProto:
-    """A network as an ONNX model with dynamic n, h and w."""
+    """A network as an ONNX model with dynamic n, h and w.
+
+    Raises
+    ------
+    ExportError
+        torch.onnx makes no program of it.
+    """
     sizes = {0: torch.export.Dim("n"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
     program = torch.onnx.export(
         network.eval(),

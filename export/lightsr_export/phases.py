@@ -172,7 +172,18 @@ def _both_axes(rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArr
 
 
 class FixedConvolution(nn.Module):
-    """A convolution with fixed weights over an edge-padded, a zero-padded or a bare picture."""
+    """A convolution with fixed weights over an edge-padded, a zero-padded or a bare picture.
+
+    Parameters
+    ----------
+    weight : ndarray or Tensor, shape (outputs, inputs, kh, kw)
+        Becomes float32.
+    edge : (int, int)
+        Pixels by which the picture goes on by its edge: left and above, right and below.
+    zeros : (int, int)
+        Pixels of zeros around it: above and below, left and right.
+    stride : int
+    """
 
     def __init__(
         self,
@@ -190,14 +201,14 @@ class FixedConvolution(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, c, h, w) -> (n, filters, h', w')."""
+        """(n, inputs, h, w) -> (n, outputs, h', w'), h' being (h + both pads - kh) // stride + 1, w' alike."""
         if any(self.edge):
             x = F.pad(x, self.edge * 2, mode="replicate")
         return F.conv2d(x, self.weight, stride=self.stride, padding=self.zeros)
 
 
 def of_input(weight: NDArray[np.float64], block: int) -> FixedConvolution:
-    """Convolution of an edge-padded input that gives phases: `weight` (p * p, 1, k, k) for whole blocks."""
+    """Convolution of an edge-padded input that gives phases: `weight`, shape (p * p, 1, k, k), for whole blocks."""
     return FixedConvolution(packed(weight, block), edge=(weight.shape[-1] // 2,) * 2, stride=block)
 
 
@@ -205,6 +216,16 @@ class PhaseConsistency(nn.Module):
     """The consistency step on phases; lambda is multiplied into `up`.
 
     The reduction runs over rows first, then over columns.
+
+    Parameters
+    ----------
+    skip : ndarray, shape (scale * scale, 1, 5, 5), float64
+        See `skip_residual`.
+    scale : int
+    block : int
+        Low-resolution pixels that a block covers, along one axis.
+    weight : float
+        Lambda.
     """
 
     def __init__(self, skip: NDArray[np.float64], scale: int, block: int, weight: float) -> None:
@@ -219,7 +240,10 @@ class PhaseConsistency(nn.Module):
         self.up = FixedConvolution(weight * _both_axes(up, up), zeros=(up.shape[-1] // 2,) * 2)
 
     def forward(self, sr: Tensor, detail: Tensor, lr: Tensor) -> Tensor:
-        """Phases of the sum and of the detail, and the input -> phases of the result."""
+        """Phases of the sum and of the detail, and the input -> phases of the result.
+
+        Shapes: twice (n, p * p, h / block, w / block), with p = scale * block, and (n, 1, h, w) -> the first again.
+        """
         residual = self.expected(lr) + self.down_columns(self.down_rows(detail))
         result: Tensor = sr + self.up(residual)
         return result

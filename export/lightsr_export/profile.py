@@ -153,12 +153,18 @@ def multiply_adds(model: ModelSource, lr: NDArray[np.float32]) -> dict[str, int]
 
 
 def macs_per_output_px(model: ModelSource, lr: NDArray[np.float32], scale: int) -> float:
-    """`multiply_adds` of all operators together, per pixel of the result."""
+    """`multiply_adds` of all operators together, for `lr` of shape (n, c, h, w), per pixel of the result."""
     return sum(multiply_adds(model, lr).values()) / (scale**2 * lr.size)
 
 
 def optimised_operators(model: ModelSource) -> dict[str, int]:
-    """Operators of the graph that onnxruntime runs here, with their domain, by falling number."""
+    """Operators of the graph that onnxruntime runs here, with their domain, by falling number.
+
+    Raises
+    ------
+    ExportError
+        onnxruntime cannot load the model, or write its graph into the folder for temporary files.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "optimised.onnx")
         try:
@@ -240,7 +246,7 @@ def paired_latency(
         By the name that results have.
     lr : (n, c, h, w) float32
         The first input of all.
-    more : mapping of mapping of ndarray, optional
+    more : mapping of mapping of ndarray, any shape, optional
         Further inputs, by model and name, of those that have some.
     rounds : int
         Timed runs of each.

@@ -95,6 +95,18 @@ def peaks(
 ) -> dict[str, NDArray[np.float64]]:
     """Largest magnitude of every channel of feature maps.
 
+    Parameters
+    ----------
+    model : ModelProto
+        In float.
+    names : sequence of str
+        Of the feature maps.
+    inputs : iterable of ndarray, shape (1, 1, h, w), float32
+
+    Returns
+    -------
+    dict of ndarray, shape (channels,), float64
+
     Raises
     ------
     ExportError
@@ -135,7 +147,7 @@ class Spread:
         return cls(0, low, high, np.zeros(BINS, np.int64), np.zeros(BINS, np.int64))
 
     def with_values(self, found: NDArray[np.float32]) -> "Spread":
-        """With these counted too."""
+        """With these values, of any shape, counted too."""
         return Spread(
             self.count + found.size,
             self.low,

@@ -82,7 +82,7 @@ def rewritten(network: nn.Module, passes: "Iterable[Pass] | None" = None) -> tup
 
 
 def check_input(shape: tuple[int, ...]) -> Tensor:
-    """A seeded input in [0, 1)."""
+    """A seeded input of this shape in [0, 1), float32."""
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -240,7 +240,10 @@ class PhaseNetwork(nn.Module):
         return sr
 
     def detail(self, features: Tensor) -> Tensor:
-        """The trunk's features -> the phases of every block."""
+        """The trunk's features -> the phases of every block.
+
+        Shapes: (n, channels, h / unshuffle, w / unshuffle) -> (n, p * p, h / block, w / block), p = scale * block.
+        """
         between = self.strides[:-2]  # after each of these stages the grid becomes finer
         for index, stage in enumerate(self.stages):
             features = F.relu(stage(features))

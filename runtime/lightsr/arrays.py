@@ -97,8 +97,8 @@ def refuse_not_finite(parts: Iterable[tuple[int, NDArray[Any]]]) -> None:
     Parameters
     ----------
     parts : iterable of (int, ndarray)
-        The picture's row that is the part's first, and the part, shape (n, w) or (n, w, 3), from top
-        to bottom. Integers are left alone.
+        The picture's row that is the part's first, and the part, shape (n, w) or (n, w, 3) of any real
+        dtype, from top to bottom. Integers are left alone.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def checked_padding(padding: Any, image: NDArray[Any]) -> NDArray[np.bool_] | No
     Parameters
     ----------
     padding : array_like of bool, shape (h, w), or None
-    image : ndarray, shape (h, w)
+    image : ndarray, shape (h, w), one of `DTYPES`
 
     Raises
     ------
@@ -192,6 +192,6 @@ def checked_padding(padding: Any, image: NDArray[Any]) -> NDArray[np.bool_] | No
 
 
 def lowest_real(image: NDArray[Any], mask: NDArray[np.bool_]) -> Any:
-    """Lowest value of a picture where `mask` is false, in the picture's dtype."""
+    """Lowest value of a picture, shape (h, w), where `mask` of that shape is false; in the picture's dtype."""
     parts = ((image[part], ~mask[part]) for part in chunks(*image.shape))
     return min(values[real].min() for values, real in parts if real.any())

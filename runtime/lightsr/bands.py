@@ -77,22 +77,24 @@ class Work:
 
         Parameters
         ----------
-        window : ndarray, shape (n, columns) or (n, columns, 3)
+        window : ndarray, shape (n, columns) or (n, columns, 3), one of `lightsr.arrays.DTYPES`
             The picture, or those of its rows that the band and its halo touch.
         top : int
             First row of the band.
-        out : ndarray, shape (scale * rows of the band, scale * columns) or the same with 3
+        out : ndarray, shape (scale * rows of the band, scale * columns) or the same with 3, dtype of `window`
             Written, every pixel.
         first : int
             Row of the picture that is the window's first.
         padding : (ndarray of bool, value), optional
-            Where the window has no data, and the value that the network sees there.
+            Where the window, whose shape it has, has no data, and the value that the network sees there.
         tally : Tally, optional
 
         Raises
         ------
         lightsr.ahead.CancelledError
+            `cancel` was set.
         ModelError
+            onnxruntime failed, or the model gave NaN or infinity.
         """
         scale = self.card.scale
         for tile in self.plan.across(top):
@@ -187,7 +189,13 @@ class Rows:
 
     @classmethod
     def of(cls, chunk: NDArray[Any]) -> "Rows":
-        """Kind of a chunk, shape (n, columns) or (n, columns, 3)."""
+        """Kind of a chunk, shape (n, columns) or (n, columns, 3), one of `lightsr.arrays.DTYPES`.
+
+        Raises
+        ------
+        ImageError
+            Masked, of another shape or type, or without columns.
+        """
         if isinstance(chunk, np.ma.MaskedArray):
             raise ImageError("rows are a masked array; fill what is masked first, and put it back afterwards")
         check_kind(chunk.shape, chunk.dtype)
@@ -196,7 +204,7 @@ class Rows:
         return cls(chunk.shape[1], chunk.dtype, chunk.shape[2:])
 
     def check(self, chunk: NDArray[Any]) -> None:
-        """Refuse a chunk of another kind."""
+        """Refuse a chunk, shape (n, columns) or (n, columns, 3), whose columns, dtype or samples are others."""
         if (found := Rows.of(chunk)) != self:
             raise ImageError(f"rows change from {self._shown()} to {found._shown()}; all of one picture are alike")
 
@@ -211,7 +219,7 @@ def enlarged(work: Work, chunks: Iterable[NDArray[Any]], rows: Rows, tally: Tall
     ----------
     work : Work
         With a plan for the picture; its rows are `ENDLESS` where nobody knows them yet.
-    chunks : iterable of ndarray, shape (n, columns) or (n, columns, 3)
+    chunks : iterable of ndarray, shape (n, columns) or (n, columns, 3), dtype of `rows`
         Rows of the picture, any number at a time.
     rows : Rows
         Of every chunk.
@@ -219,7 +227,7 @@ def enlarged(work: Work, chunks: Iterable[NDArray[Any]], rows: Rows, tally: Tall
 
     Yields
     ------
-    ndarray, shape (scale * core rows, ...)
+    ndarray, shape (scale * core rows, scale * columns) or the same with 3, dtype of `rows`
         The last one may have fewer rows.
 
     Raises

@@ -92,6 +92,11 @@ class Budget:
     channels : int
         Maps that all convolutions together compute.
     precision : {"fp32", "int8"}
+
+    Raises
+    ------
+    ValueError
+        `total` is less than the model needs with its smallest tile.
     """
 
     total: int

@@ -89,7 +89,7 @@ def golden_input(seed: int, shape: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def golden_digest(output: NDArray[np.float32]) -> str:
-    """sha256 of an output rounded to multiples of `GOLDEN_STEP`."""
+    """sha256, in hexadecimal, of an output of any shape, rounded to multiples of `GOLDEN_STEP` (as int32)."""
     return hashlib.sha256(np.rint(output / GOLDEN_STEP).astype("<i4").tobytes()).hexdigest()
 
 

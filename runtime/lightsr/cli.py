@@ -159,7 +159,7 @@ def _shard(text: str) -> Shard:
 
 
 def positive(text: str, least: int = 1) -> int:
-    """A whole number of at least `least`, for argparse."""
+    """A whole number of at least `least`; raises `argparse.ArgumentTypeError` for other texts."""
     if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f"'{text}': a whole number, at least {least}, is needed")
     return int(text)

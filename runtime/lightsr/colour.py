@@ -156,7 +156,18 @@ def _expanded(content: bytes, entries: int, bits: int, path: Path, *, little: bo
 
 
 def rgb_from_palette(values: NDArray[Any], table: NDArray[np.uint8], first: int) -> NDArray[np.uint8]:
-    """Colours of palette values; `table` and `first` as `palette` gives them.
+    """Colours of palette values (C.7.6.3.1.5).
+
+    Parameters
+    ----------
+    values : ndarray, shape (h, w), any integer dtype
+    table : ndarray, shape (n, 3), uint8
+    first : int
+        Value of the first row; both as `palette` gives them.
+
+    Returns
+    -------
+    ndarray, shape (h, w, 3), uint8
 
     >>> table = np.array([[0, 0, 0], [9, 8, 7]], np.uint8)
     >>> rgb_from_palette(np.array([[3, 4, 200]], np.uint8), table, 3).tolist()

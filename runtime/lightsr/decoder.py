@@ -78,7 +78,7 @@ class Decoder:
         self._memory_bytes = BASE_MEMORY_BYTES + MEMORY_PER_SAMPLE_BYTES * samples
 
     def __call__(self, index: int) -> NDArray[Any]:
-        """Words of the frame `index`, counted from 0, shape `of.shape`, unsigned.
+        """Words of the frame `index`, counted from 0, shape `of.shape`, uint8 or uint16.
 
         Raises
         ------
@@ -214,8 +214,10 @@ def started(
 
     Raises
     ------
+    PackageError
+        The package that decodes `syntax` is not installed.
     ImageError
-        The package that decodes `syntax` is not installed, or so few bytes cannot be a picture of this size.
+        So few bytes cannot be a picture of this size.
     """
     stored, needed = sum(length for parts in frames for _, length in parts), of.frames * of.frame_bytes
     if needed > PLAIN_BYTES + MAX_COMPRESSION * stored:

@@ -100,7 +100,13 @@ def run(folder: Path, *, threads: int | None = None, overwrite: bool = False) ->
 
 
 def sample(file_name: str) -> Path:
-    """Path of one of pydicom's own test files, which its wheel holds."""
+    """Path of one of pydicom's own test files, which its wheel holds.
+
+    Raises
+    ------
+    ImageError
+        This installation of pydicom lacks it.
+    """
     import pydicom
 
     path = Path(pydicom.__file__).parent / "data" / "test_files" / file_name
@@ -146,7 +152,7 @@ def comparison(image: Image, enlarged: NDArray[Any]) -> NDArray[np.uint8]:
     ----------
     image : Image
         The source.
-    enlarged : ndarray, shape (scale * h, scale * w[, 3])
+    enlarged : ndarray, shape (scale * h, scale * w[, 3]), any real dtype
         Its enlarged stored values.
 
     Returns
@@ -200,7 +206,7 @@ def _fit(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def window(image: Image) -> tuple[float, float]:
-    """Stored values shown black and white: the header's window, else the middle 99 % of the values."""
+    """Stored values shown black and white: the header's window (PS3.3 C.11.2.1.2), else the middle 99 % of them."""
     if image.photometric == "RGB":
         return 0.0, 255.0
     header = image.header
@@ -226,7 +232,18 @@ def _bicubic(image: Image, scale: int) -> NDArray[Any]:
 
 
 def shade(plane: NDArray[Any], low: float, high: float, *, inverted: bool = False) -> NDArray[np.uint8]:
-    """Map [low, high] to 0..255 RGB, or to 255..0 if `inverted`."""
+    """Map [low, high] to 0..255, or to 255..0 if `inverted`.
+
+    Parameters
+    ----------
+    plane : ndarray, shape (h, w) or (h, w, 3), any real dtype
+    low, high : float
+    inverted : bool
+
+    Returns
+    -------
+    ndarray, shape (h, w, 3), uint8
+    """
     share = np.clip((plane.astype(np.float64) - low) / max(high - low, 1e-9), 0.0, 1.0)
     levels = np.rint(255 * (1 - share if inverted else share)).astype(np.uint8)
     return levels if levels.ndim == 3 else levels[..., None].repeat(3, -1)
@@ -235,8 +252,9 @@ def shade(plane: NDArray[Any], low: float, high: float, *, inverted: bool = Fals
 def busiest(plane: NDArray[Any], side: int) -> tuple[int, int]:
     """Top left corner of the `side` x `side` part, away from the border, that holds the most structure.
 
-    Steps count alike above a middling height, so that many fine ones win over a few
-    bright letters; captions at the picture's border do not count at all.
+    The plane has shape (h, w) and any real dtype; the corner is a row and a column. Steps count alike above
+    a middling height, so that many fine ones win over a few bright letters; captions at the picture's
+    border do not count at all.
     """
     steps = np.abs(np.diff(plane.astype(np.float64), axis=0))
     steps = np.minimum(steps, np.percentile(steps, 90))

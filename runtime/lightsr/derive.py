@@ -140,7 +140,13 @@ def _write_groups(dataset: Any, frames: Frames, scale: int, producer: Producer, 
 
 
 def derived(frames: Frames, *, scale: int, producer: Producer, options: DicomOptions = DEFAULTS) -> Any:
-    """Data set of an enlarged file, without pixels and without its own instance UID; see `write`."""
+    """Data set of an enlarged file, without pixels and without its own instance UID; see `write`.
+
+    Raises
+    ------
+    ImageError
+        Attributes that it is derived from are missing, damaged or contradict each other.
+    """
     source, path = frames.header, frames.source
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         if not source.get(name):

@@ -86,7 +86,7 @@ class Directory:
     tags: dict[int, Tag]
 
     def numbers(self, code: int, *, most: int) -> NDArray[np.int64]:
-        """The first whole numbers of a tag, at most `most`, none where it is not there.
+        """The first whole numbers of a tag, shape (n,) with n at most `most`, 0 where it is not there.
 
         Raises
         ------

@@ -130,7 +130,13 @@ class Walk:
         self.header_end = length
 
     def to_pixels(self, start: int, *, implicit: bool) -> PixelElement | None:
-        """Check everything from `start` up to the pixels, and find these."""
+        """Check everything from `start` up to the pixels, and find these; None where there are none.
+
+        Raises
+        ------
+        ImageError
+            Elements that are damaged, are there twice, or hold more than is allowed.
+        """
         position, end = self._elements(start, self.length, implicit, depth=0)
         self.header_end = position
         if position - start > MAX_OTHER_BYTES:

@@ -120,6 +120,13 @@ class PixelData:
         -------
         memoryview
             Its bytes as they would stand uncompressed.
+
+        Raises
+        ------
+        ImageError
+            Its compressed form is longer than a fragment can be.
+        ValueError
+            A part of a frame where frames are compressed.
         """
         little = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
         native = little.data.cast("B")
@@ -140,7 +147,13 @@ class PixelData:
         return native
 
     def append_to(self, file: BinaryIO) -> None:
-        """Write it as the last elements of a data set in explicit little endian."""
+        """Write it as the last elements of a data set in explicit little endian.
+
+        Raises
+        ------
+        ValueError
+            Pixels are missing, or there are too many.
+        """
         length = self._frame_bytes * self._frames
         if self._compression == "none":
             if self._waiting.tell() != length:

@@ -85,7 +85,10 @@ class Format:
         options: DicomOptions = DEFAULTS,
         file: BinaryIO,
     ) -> None:
-        """Write the enlarged bands of a file's frames, each frame's from top to bottom."""
+        """Write the enlarged bands of a file's frames, each frame's from top to bottom.
+
+        Of a frame of shape (h, w[, 3]) they are arrays of shape (n, scale * w[, 3]) in `frames.dtype`, any n.
+        """
         self.writer().write(frames, enlarged, scale=scale, producer=producer, options=options, file=file)
 
     def writing_bytes(self, frames: Frames, scale: int, options: DicomOptions = DEFAULTS) -> int:

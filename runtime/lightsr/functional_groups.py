@@ -58,6 +58,11 @@ class FunctionalGroups:
         For messages.
     little : bool
         Byte order.
+
+    Raises
+    ------
+    ImageError
+        The groups that all frames share are there more than once.
     """
 
     def __init__(self, header: Any, element: FrameGroupsElement, stream: BinaryIO, path: Path, *, little: bool) -> None:
@@ -80,7 +85,13 @@ class FunctionalGroups:
         return len(self._element.items) // 2
 
     def frame(self, index: int) -> Any:
-        """Groups of the frame `index` alone, counted from 0: a data set of its own at every call."""
+        """Groups of the frame `index` alone, counted from 0: a data set of its own at every call.
+
+        Raises
+        ------
+        ImageError
+            The file became shorter.
+        """
         from pydicom.filereader import read_dataset
 
         offset, length = self._element.items[2 * index], self._element.items[2 * index + 1]

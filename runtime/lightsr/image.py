@@ -26,7 +26,7 @@ def luminance(colour: NDArray[Any]) -> NDArray[np.float32]:
 
     Parameters
     ----------
-    colour : ndarray, shape (..., 3)
+    colour : ndarray, shape (..., 3), any real dtype
 
     Returns
     -------
@@ -68,6 +68,11 @@ class Image:
         File that was read.
     header : object
         What the writer of the same format needs; opaque to everybody else.
+
+    Raises
+    ------
+    ImageError
+        `pixels` of another shape, or of one that does not go with `photometric`.
     """
 
     pixels: NDArray[Any]
@@ -102,6 +107,11 @@ class Image:
         """Grey plane for measuring and training: (h, w), padding filled, colour as luminance.
 
         Grey pictures keep their dtype, but int8 becomes int16; colour gives rounded uint8 luminance.
+
+        Raises
+        ------
+        ImageError
+            Every pixel is padding.
         """
         if self.photometric == "RGB":
             luminance: NDArray[np.uint8] = np.rint(self.pixels @ np.asarray(LUMA)).astype(np.uint8)
@@ -110,9 +120,14 @@ class Image:
         return filled.astype(np.int16) if filled.dtype == np.int8 else filled
 
     def filled(self) -> NDArray[Any]:
-        """Grey stored values with the padding replaced by the lowest real value.
+        """Grey stored values, shape (h, w) in their own dtype, with the padding replaced by the lowest real value.
 
         A padding value far outside the picture would ring into it at every edge.
+
+        Raises
+        ------
+        ImageError
+            Every pixel is padding.
         """
         if self.padding is None or not self.padding.any():
             return self.pixels
@@ -141,15 +156,16 @@ class Frames:
         Gives the `Image` of a frame, counted from 0, as long as the file is open.
     header : object
         What the writer of the same format needs; opaque to everybody else.
-    lossy_ratio: float or None
+    lossy_ratio : float or None
         How many times smaller lossy compression has made what was read.
     groups : object
         What the writer of the same format needs of every frame; opaque to everybody else.
     one_scale : bool
         Equal stored values mean the same in all frames.
     band : callable or None
-        Gives stored values of the rows [top, bottom) of a frame, by (frame, top, bottom), checked as those
-        of its `Image`, where a file lets them be read without the rest of the frame.
+        Gives stored values of the rows [top, bottom) of a frame, by (frame, top, bottom), shape
+        (bottom - top, columns[, 3]) in `dtype`, checked as those of its `Image`, where a file lets them be
+        read without the rest of the frame.
     dtype : dtype
         Of the stored values, of colour uint8.
     padding_range, regions

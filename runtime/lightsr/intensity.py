@@ -23,6 +23,11 @@ class IntensityMap:
     offset : float
     span : float
         Above 0.
+
+    Raises
+    ------
+    ValueError
+        One is not finite, or `span` not above 0.
     """
 
     offset: float
@@ -38,12 +43,21 @@ class IntensityMap:
 
         A defective pixel far out then does not take the integers from all the others, and
         what is larger, be it a needle in a dark picture, still counts.
+
+        Parameters
+        ----------
+        picture : ndarray, any shape, any real dtype
+
+        Raises
+        ------
+        lightsr.ImageError
+            No pixels, or NaN or infinity among them.
         """
         return cls.over((picture,))
 
     @classmethod
     def over(cls, pictures: Iterable[NDArray[Any]]) -> "IntensityMap":
-        """Map of the pixels of all `pictures` together; only one of these is needed at a time.
+        """Map of the pixels of all `pictures`, of any shape and real dtype; only one is needed at a time.
 
         Raises
         ------
@@ -67,7 +81,7 @@ class Extremes:
         self._count = 0
 
     def add(self, pixels: NDArray[Any]) -> None:
-        """Count these pixels, of any shape."""
+        """Count these pixels, of any shape and real dtype."""
         if not pixels.size:
             return
         few = min(ASIDE_PX + 1, pixels.size)

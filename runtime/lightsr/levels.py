@@ -45,9 +45,15 @@ class FrameRows:
         return self.frames.photometric
 
     def read(self, top: int, bottom: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """Stored values of the rows [top, bottom), and which of them are padding; no mask where none is.
+        """Stored values of the rows [top, bottom), and which of them are padding.
 
         Rows that the last call gave are not read again.
+
+        Returns
+        -------
+        pixels : ndarray, shape (bottom - top, columns[, 3]), dtype of the frames
+        mask : ndarray of bool, shape (bottom - top, columns), or None
+            None where no pixel is padding.
 
         Raises
         ------
@@ -152,6 +158,11 @@ def together(
     """Value range and intensity map of all frames as one, and the lowest real value of each.
 
     Frames of nothing but padding do not count, and have no lowest value.
+
+    Raises
+    ------
+    ImageError
+        A frame cannot be read, or every pixel is padding, in every frame.
     """
     extremes = Extremes() if unit else None
     seen = [_look(FrameRows(frames, index, cancel), extremes) for index in range(frames.count)]

@@ -53,11 +53,11 @@ class Native:
         return cls(contents, pixels.offset, of)
 
     def __call__(self, index: int) -> NDArray[Any]:
-        """Words of a frame, counted from 0; see `lightsr.pixels.words_of`."""
+        """Words of a frame, counted from 0, shape `description.shape`, uint8 or uint16."""
         return self.rows(index, 0, self.description.rows)
 
     def rows(self, index: int, top: int, bottom: int) -> NDArray[Any]:
-        """Words of the rows [top, bottom) of a frame.
+        """Words of the rows [top, bottom) of a frame, shape (bottom - top, columns[, 3]), uint8 or uint16.
 
         Raises
         ------

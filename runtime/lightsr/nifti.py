@@ -267,9 +267,9 @@ def write(
 ) -> None:
     """Write the `enlarged` bands of all frames as NIfTI of the source's version, type and byte order, gzipped or not.
 
-    Kept are units, scaling and display range (scl_slope, scl_inter, cal_min, cal_max), codes of
-    position, timing and slice order. Free texts and extensions are not: nobody knows what
-    they say about the patient.
+    Bands are those of `lightsr.files.Format.write`, of shape (n, scale * w). Kept are units, scaling and
+    display range (scl_slope, scl_inter, cal_min, cal_max), codes of position, timing and slice order. Free
+    texts and extensions are not: nobody knows what they say about the patient.
 
     Raises
     ------

@@ -132,7 +132,10 @@ def _named(dtype: np.dtype[Any]) -> str:
 def write(
     frames: Frames, enlarged: Iterable[NDArray[Any]], *, scale: int, producer: Any, options: Any = None, file: BinaryIO
 ) -> None:
-    """Write the `enlarged` bands of the only frame as NPY 1.0 in C order, in the dtype and byte order of its source."""
+    """Write the `enlarged` bands of the only frame as NPY 1.0 in C order, in the dtype and byte order of its source.
+
+    Bands are those of `lightsr.files.Format.write`, of shape (n, scale * w[, 3]).
+    """
     rows, columns, *samples = frames.shape
     shape = (scale * rows, scale * columns, *samples)
     header = {"descr": np.lib.format.dtype_to_descr(frames.header), "fortran_order": False, "shape": shape}

@@ -232,7 +232,13 @@ def values_of(words: NDArray[Any], of: PixelDescription, path: Path, found: Unus
 
 
 def number(dataset: Any, name: str, path: Path) -> int:
-    """Value of an attribute that must be a single whole number."""
+    """Value of an attribute that must be a single whole number.
+
+    Raises
+    ------
+    ImageError
+        It is missing, or something else; `path` is for the message.
+    """
     value = dataset.get(name)
     if not isinstance(value, int):
         found = "missing" if value is None else "no single whole number"

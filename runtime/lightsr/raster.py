@@ -236,8 +236,9 @@ def write(
 ) -> None:
     """Write the only frame of a file, whose `enlarged` bands are put together first, as PNG.
 
-    Pixels per metre grow by `scale`, the ratio of a pixel's sides stays; texts and other
-    metadata of the source are left out, since nobody knows what they say about the patient.
+    Bands are those of `lightsr.files.Format.write`, of shape (n, scale * w[, 3]), uint8 or uint16. Pixels
+    per metre grow by `scale`, the ratio of a pixel's sides stays; texts and other metadata of the source
+    are left out, since nobody knows what they say about the patient.
     """
     physical = (frames.header or {}).get("physical")
     if physical is not None and physical[2] == PER_METRE:

@@ -24,7 +24,7 @@ Interpolation = Literal["nearest", "bilinear", "bicubic"]
 
 
 def cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cubic convolution kernel at `distance` (in pixels), support 2.
+    """Cubic convolution kernel at `distance`, any shape, in pixels; support 2.
 
     >>> cubic(np.array([0.0, 0.5, 1.0, 2.0])).tolist()
     [1.0, 0.5625, 0.0, 0.0]
@@ -36,7 +36,7 @@ def cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def linear(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Triangle kernel at `distance` (in pixels), support 1."""
+    """Triangle kernel at `distance`, any shape, in pixels; support 1."""
     return np.maximum(0.0, 1.0 - np.abs(distance))
 
 
@@ -166,6 +166,11 @@ def interpolate(image: NDArray[np.generic], scale: int, kind: Interpolation = "b
     -------
     ndarray, shape (scale * h, scale * w), float32
         In the units of `image`, neither rounded nor clipped.
+
+    Raises
+    ------
+    ValueError
+        `image` has more or fewer than two axes.
 
     >>> interpolate(np.array([[0, 4]], dtype=np.uint8), 2, "bilinear")
     array([[0., 1., 3., 4.],

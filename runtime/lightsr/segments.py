@@ -153,9 +153,10 @@ Kept = dict[int, tuple[int, NDArray[Any]]]
 def rows(
     stream: BinaryIO, layout: Layout, segments: NDArray[np.int64], top: int, bottom: int, kept: Kept | None = None
 ) -> NDArray[Any]:
-    """Rows [top, bottom) of a page in native byte order, (rows, columns[, 3]); other segments are not touched.
+    """Rows [top, bottom) of a page, shape (rows, columns[, 3]); other segments are not touched.
 
-    A packed strip may be as high as its page; `kept` saves unpacking it for every few rows.
+    They have the layout's dtype, in native byte order. A packed strip may be as high as its page; `kept`
+    saves unpacking it for every few rows.
 
     Raises
     ------
@@ -224,7 +225,7 @@ def _inflated(content: bytes, needed: int, path: Path) -> bytes:
 
 
 def unpacked(content: bytes, needed: int) -> bytes:
-    """First `needed` bytes of what PackBits has packed, or all that there are.
+    """First `needed` bytes of what PackBits (TIFF 6.0, section 9) has packed, or all that there are.
 
     >>> unpacked(bytes((1, 7, 8, 254, 9)), 5)
     b'\\x07\\x08\\t\\t\\t'
@@ -244,7 +245,7 @@ def unpacked(content: bytes, needed: int) -> bytes:
 
 
 def _unpredicted(content: bytes, layout: Layout, shape: tuple[int, int, int]) -> NDArray[Any]:
-    """Values of a segment, in native byte order."""
+    """Values of a segment, in native byte order; predictor 2 is that of TIFF 6.0, section 14, 3 Adobe's for floats."""
     if layout.predictor == 3:  # differences of bytes, the most significant ones of a row first
         differences = np.frombuffer(content, np.uint8).reshape(shape[0], -1, shape[2])
         summed = np.cumsum(differences, axis=1, dtype=np.uint8)

@@ -53,7 +53,7 @@ class Plain:
         return self.size[0] * self.row_bytes
 
     def rows(self, stream: Any, frame: int, top: int, bottom: int) -> NDArray[Any]:
-        """Rows [top, bottom) of a frame in native byte order, (rows, columns[, 3]).
+        """Rows [top, bottom) of a frame, shape (rows, columns[, 3]), `dtype` in native byte order.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class Plain:
 
 
 def native(values: NDArray[Any]) -> NDArray[Any]:
-    """The same values in this machine's byte order."""
+    """The same values, of any shape and dtype, in this machine's byte order."""
     return values.astype(native_type(values.dtype), copy=False)
 
 
@@ -117,6 +117,14 @@ def image(
 def finite(pixels: NDArray[Any], path: Path, *, where: Callable[[int, int], str], top: int = 0) -> tuple[float, float]:
     """Lowest and highest value of a grey picture, or of its rows from `top` on; zeros where there are none.
 
+    Parameters
+    ----------
+    pixels : ndarray, shape (n, w), one of `DTYPES`
+    path, where
+        As of `image`.
+    top : int
+        Row of the picture that is the first of `pixels`.
+
     Raises
     ------
     ImageError
@@ -137,7 +145,7 @@ def finite(pixels: NDArray[Any], path: Path, *, where: Callable[[int, int], str]
 
 
 def whole(bands: Iterable[NDArray[Any]], rows: int) -> Iterator[NDArray[Any]]:
-    """Frames of `rows` rows from their bands, which none of two shares.
+    """Frames of shape (`rows`, w[, 3]), any dtype, from their bands, none of which lies in two frames.
 
     >>> [frame.shape for frame in whole([np.zeros((2, 5)), np.zeros((1, 5))] * 2, 3)]
     [(3, 5), (3, 5)]

@@ -285,12 +285,13 @@ def write(
 ) -> None:
     """Write the `enlarged` bands of all frames as TIFF, without compression, in strips, in the source's byte order.
 
-    Resolution, in pixels per unit, grows by `scale`, so that a pixel becomes smaller and the
-    picture stays as large as it was. Texts of the source are left out but ImageJ's numbers.
+    Bands are those of `lightsr.files.Format.write`, of shape (n, scale * w[, 3]) and the source's dtype.
+    Resolution, in pixels per unit, grows by `scale`, so that a pixel becomes smaller and the picture stays
+    as large as it was. Texts of the source are left out but ImageJ's numbers.
 
     Raises
     ------
-    ImageError
+    PackageError
         tifffile is not installed.
     """
     try:

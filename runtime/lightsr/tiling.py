@@ -84,7 +84,7 @@ class TilePlan:
 
     @property
     def read_shape(self) -> tuple[int, int]:
-        """Rows and columns of every array that `read` returns."""
+        """Rows and columns of every array that `pick` and `read` return."""
         return self.core_rows + 2 * self.halo, self.core_columns + 2 * self.halo
 
     def __iter__(self) -> Iterator[Tile]:
@@ -102,7 +102,7 @@ class TilePlan:
 
         Parameters
         ----------
-        window : ndarray, shape (n, columns, ...)
+        window : ndarray, shape (n, columns, ...), any dtype
             The picture, or those of its rows that the tile and its halo touch.
         tile : Tile
         first : int
@@ -110,7 +110,7 @@ class TilePlan:
 
         Returns
         -------
-        ndarray, shape (*`read_shape`, ...)
+        ndarray, shape (*`read_shape`, ...), dtype of `window`
             A copy.
         """
         height, width = self.read_shape
@@ -124,6 +124,18 @@ class TilePlan:
         return self.pick(picture, tile).astype(np.float32)
 
     def core(self, result: NDArray[np.float32], tile: Tile, scale: int) -> NDArray[np.float32]:
-        """Part of an enlarged tile that belongs to its core and lies inside the picture."""
+        """Part of an enlarged tile that belongs to its core and lies inside the picture, a view.
+
+        Parameters
+        ----------
+        result : ndarray, shape (scale * h, scale * w, ...), float32
+            With (h, w) the plan's `read_shape`.
+        tile : Tile
+        scale : int
+
+        Returns
+        -------
+        ndarray, shape (scale * `tile.rows`, scale * `tile.columns`, ...), float32
+        """
         start = self.halo * scale
         return result[start : start + tile.rows * scale, start : start + tile.columns * scale]

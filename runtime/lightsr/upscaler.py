@@ -223,7 +223,7 @@ class Upscaler:
 
         Yields
         ------
-        ndarray, shape (n, scale * w) or (n, scale * w, 3)
+        ndarray, shape (n, scale * w) or (n, scale * w, 3), dtype of the rows
             The next rows of the result, as soon as those that they depend on are there.
 
         Raises

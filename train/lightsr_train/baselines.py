@@ -212,6 +212,11 @@ class ResidualConfig(ScaleConfig):
         Residual blocks.
     residual_share : float
         What a block finds is multiplied by it before it is added; above 0, up to 1.
+
+    Raises
+    ------
+    ValueError
+        A number is out of range.
     """
 
     channels: int = 32

@@ -22,7 +22,13 @@ SAMPLE_PX = 192
 
 
 class Board:
-    """Writes scalars and pictures into ``RUN/tensorboard``; does nothing without TensorBoard."""
+    """Writes scalars and pictures into ``RUN/tensorboard``; does nothing without TensorBoard.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
 
     def __init__(self, run: Path) -> None:
         self._writer: Any = None

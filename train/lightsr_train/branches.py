@@ -32,6 +32,11 @@ class BranchedConvolution(nn.Module):
         Channels.
     kernel : int
         Side k, odd.
+
+    Raises
+    ------
+    ValueError
+        `kernel` is even, or below 1.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3) -> None:

@@ -36,7 +36,7 @@ class Checkpoint:
     dimensions : dict
         Fields of the family's configuration.
     weights : dict of Tensor
-        The network's state.
+        The network's state: tensors of any shape by their name.
     provenance : dict
         How it was made: settings, steps, degradations, sources with licences, the
         held-back result, versions.

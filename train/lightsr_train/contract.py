@@ -28,6 +28,11 @@ class ScaleConfig:
     ----------
     scale : int
         Enlargement, 2, 3, 4 or 8.
+
+    Raises
+    ------
+    ValueError
+        Another scale.
     """
 
     scale: int = 2

@@ -76,8 +76,8 @@ class Pair:
     ----------
     path : Path
     origin : Origin
-    high : ndarray, shape (scale * h, scale * w)
-    lows : tuple of ndarray, each of shape (h, w)
+    high : ndarray, shape (scale * h, scale * w), uint8, uint16, int16 or float32
+    lows : tuple of ndarray, each of shape (h, w), dtype of `high`
         One for every degradation, before its noise.
     error : float
         Root-mean-square error of bicubic interpolation of the first, stored values; losses are
@@ -95,7 +95,7 @@ class Pair:
 
     @property
     def low(self) -> NDArray[Any]:
-        """The first of `lows`, which progress is measured on."""
+        """The first of `lows`, which progress is measured on: shape (h, w), dtype of `high`."""
         return self.lows[0]
 
 
@@ -196,7 +196,13 @@ def load(
 def read(
     folders: Iterable[Path], scale: int, *, min_side_px: int, degradations: Sequence[str], skipped: list[str]
 ) -> Iterator[Pair]:
-    """`load` one image after the other; reasons for those left out are added to `skipped`."""
+    """`load` one image after the other; reasons for those left out are added to `skipped`.
+
+    Raises
+    ------
+    DataError
+        A folder is missing, or holds no image that can be used; once it is its turn.
+    """
     chains = [parse(text).fixed for text in degradations]
     for folder in folders:
         if not folder.is_dir():

@@ -176,7 +176,7 @@ def degrade(high: NDArray[Any], scale: int, kind: str | Chain = BICUBIC, *, seed
 
 
 def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Values in a type: rounded and clipped where it is one of integers."""
+    """Values of any shape in a type: rounded and clipped where it is one of integers."""
     if np.issubdtype(dtype, np.integer):
         limits = np.iinfo(dtype)
         values = np.clip(np.rint(values), limits.min, limits.max)
@@ -203,7 +203,7 @@ class Signal:
 
 
 def signal_of(low: NDArray[Any]) -> Signal:
-    """The `Signal` of a picture."""
+    """The `Signal` of a picture, shape (h, w), any real dtype."""
     bottom, top = (float(value) for value in np.percentile(low, RANGE_PERCENTILES))
     least, most = float(low.min()), float(low.max())
     start = 0.0 if least >= 0 else bottom
@@ -220,12 +220,21 @@ def affected(
 
     Parameters
     ----------
-    low : ndarray, shape (h, w)
+    low : ndarray, shape (h, w), uint8, uint16, int16 or float32
     effects : tuple of (str, float)
         As of a `Chain`.
     random : Generator
     signal : Signal, optional
         Of the whole picture; that of `low` by default.
+
+    Returns
+    -------
+    ndarray, shape (h, w), dtype of `low`
+
+    References
+    ----------
+    H. Gudbjartsson, S. Patz, "The Rician distribution of noisy MRI data", Magnetic Resonance in
+    Medicine 34(6), 1995 (Rician noise: the magnitude of a complex signal with Gaussian noise).
     """
     signal = signal or signal_of(low)
     start, span = signal.start, signal.span
@@ -291,7 +300,7 @@ def compress(low: NDArray[Any], quality: int = JPEG_QUALITY, limits: tuple[float
 
     Parameters
     ----------
-    low : ndarray, shape (h, w)
+    low : ndarray, shape (h, w), uint8, uint16, int16 or float32
     quality : int
         1 to 95.
     limits : tuple of float, optional
@@ -314,5 +323,5 @@ def compress(low: NDArray[Any], quality: int = JPEG_QUALITY, limits: tuple[float
 
 
 def crop_to_multiple(high: NDArray[Any], factor: int) -> NDArray[Any]:
-    """Largest top left part whose sides are multiples of `factor`."""
+    """Largest top left part of a picture, shape (h, w), any dtype, whose sides are multiples of `factor`; a view."""
     return high[: high.shape[0] // factor * factor, : high.shape[1] // factor * factor]

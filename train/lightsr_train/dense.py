@@ -137,7 +137,19 @@ class LightDense(Network):
         return sr[..., : self.config.scale * rows, : self.config.scale * columns]
 
     def enlarge(self, lr: Tensor) -> tuple[Tensor, Tensor]:
-        """`forward` for pictures of whole blocks, and what the deconvolution before the last one gives."""
+        """`forward` for pictures of whole blocks, and what the deconvolution before the last one gives.
+
+        Parameters
+        ----------
+        lr : Tensor, shape (n, 1, h, w), float32
+            Sides that are multiples of the dimensions' `block_px`.
+
+        Returns
+        -------
+        sr : Tensor, shape (n, 1, scale * h, scale * w), float32
+        before : Tensor, shape (n, c, scale * h / s, scale * w / s), float32
+            With s the last stride, and c the channels of a stage, of the trunk where there is one stage only.
+        """
         stem = self.stem(lr)
         if self.precision is torch.float32:
             detail, before = self.detail(stem)
@@ -148,7 +160,10 @@ class LightDense(Network):
         return with_skip(detail, lr, self.skip, self.consistency_step), before
 
     def detail(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """What is added to the skip, from the stem's output; and what the deconvolution before the last gives."""
+        """What is added to the skip, from the stem's output; and what the deconvolution before the last gives.
+
+        Shapes: (n, channels, h / unshuffle, w / unshuffle) to (n, 1, scale * h, scale * w) and that of `enlarge`.
+        """
         if self.config.wiring == "one-shot":
             features = F.relu(features)
         outputs = []

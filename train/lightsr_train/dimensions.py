@@ -73,6 +73,11 @@ class NetworkConfig(ScaleConfig):
     subpixel : bool
         A 3x3 convolution and DepthToSpace in place of deconvolution.
 
+    Raises
+    ------
+    ValueError
+        A dimension is out of range, or does not go with the others.
+
     References
     ----------
     Y. Lee et al., "An energy and GPU-computation efficient backbone network for real-time

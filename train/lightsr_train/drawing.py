@@ -50,7 +50,7 @@ class Box:
 
 
 def describe(part: nn.Module) -> str:
-    """A convolution in a few signs, such as "3x3, 32 -> 16"."""
+    """A convolution in a few signs, such as "3x3, 32 -> 16"; raises TypeError for every other part."""
     if not isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
         raise TypeError(f"{type(part).__name__} has no description")
     stride = f" / {part.stride[0]}" if isinstance(part, nn.ConvTranspose2d) else ""

@@ -46,7 +46,13 @@ LEARNING_RATES: dict[str, float] = {
 
 
 def build(name: str, dimensions: dict[str, Any]) -> Network:
-    """Network of family `name` with `dimensions` (fields of its `config_class`; those left out have their default)."""
+    """Network of family `name` with `dimensions` (fields of its `config_class`; those left out have their default).
+
+    Raises
+    ------
+    ValueError
+        No such family, or a dimension is out of range.
+    """
     if name not in NETWORKS:
         raise ValueError(f"network '{name}'; {', '.join(NETWORKS)} are allowed")
     family = NETWORKS[name]

@@ -27,7 +27,7 @@ CHARBONNIER_EPSILON = 0.01
 
 
 def penalty(difference: Tensor, kind: Loss) -> Tensor:
-    """Mean of the absolute, the squared or the Charbonnier penalty, a scalar.
+    """Mean of the absolute, the squared or the Charbonnier penalty of a difference of any shape, a scalar.
 
     >>> float(penalty(torch.tensor([3.0, -4.0]), "squared"))
     12.5
@@ -40,7 +40,10 @@ def penalty(difference: Tensor, kind: Loss) -> Tensor:
 
 
 def without_border(picture: Tensor, margin_px: int) -> Tensor:
-    """Without `margin_px` on every side: there the network misses context that it always has on the device."""
+    """A picture, shape (..., h, w), without `margin_px` on every side.
+
+    There the network misses context that it always has on the device.
+    """
     inner = slice(margin_px, -margin_px or None)
     return picture[..., inner, inner]
 
@@ -51,6 +54,10 @@ class Reduction(nn.Module):
     Parameters
     ----------
     factor : int
+
+    Attributes
+    ----------
+    taps : Tensor, shape (4 * factor,), float32
     """
 
     taps: Tensor
@@ -91,7 +98,10 @@ class IntermediateTask(nn.Module):
         self.consistency_step = ConsistencyStep(scale, config.consistency)
 
     def forward(self, before: Tensor, lr: Tensor) -> Tensor:
-        """Output of the deconvolution before the last, and the input -> the intermediate picture."""
+        """Output of the deconvolution before the last, and the input -> the intermediate picture.
+
+        Shapes: (n, stage_channels, s * h, s * w) and (n, 1, h, w) -> (n, 1, s * h, s * w), s its scale.
+        """
         return with_skip(self.picture(before), lr, self.skip, self.consistency_step)
 
 
@@ -139,7 +149,7 @@ class Objective(nn.Module):
         Parameters
         ----------
         low, high, weight : Tensor
-            As of a `patches.Batch`.
+            The shapes of a `patches.Batch`, float32.
         kind : {"absolute", "charbonnier", "squared"}
         second_weight : float
             Weight of the second task, 0 to 1; the first has the rest.
@@ -178,7 +188,7 @@ def warm_start(objective: Objective, initial: dict[str, Tensor], *, scale: int) 
     ----------
     objective : Objective
     initial : dict of Tensor
-        State of a network of the same family.
+        State of a network of the same family: tensors of any shape by their name.
     scale : int
         Of that network. One of the same scale gives all it has; one of another gives what
         does not belong to its scale: the trunk, and the stages of deconvolution that both have.

@@ -31,8 +31,8 @@ class Oversampled(NamedTuple):
 
     Parameters
     ----------
-    low : ndarray, shape (h, w)
-    high : ndarray, shape (scale * h, scale * w)
+    low : ndarray, shape (h, w), dtype of the picture
+    high : ndarray, shape (scale * h, scale * w), dtype of the picture
     error : float
         Root-mean-square error of bicubic interpolation, stored values.
     """

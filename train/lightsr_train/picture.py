@@ -120,7 +120,10 @@ def in_whole_blocks(lr: Tensor, block: int) -> Tensor:
 
 
 def separable(picture: Tensor, taps: Tensor, stride: int) -> Tensor:
-    """(n, 1, h, w) under a filter with these taps along both axes, at every `stride`-th position."""
+    """(n, 1, h, w) under a filter with these taps, shape (k,), along both axes, at every `stride`-th position.
+
+    Nothing is padded: the result is (n, 1, (h - k) // stride + 1, (w - k) // stride + 1).
+    """
     rows = F.conv2d(picture, taps.view(1, 1, -1, 1), stride=(stride, 1))
     return F.conv2d(rows, taps.view(1, 1, 1, -1), stride=(1, stride))
 
@@ -136,6 +139,18 @@ def with_skip(detail: Tensor, lr: Tensor, skip: PolyphaseSkip | None, step: Cons
     """The skip's picture and the detail, after the consistency step.
 
     Beyond its border the picture goes on by its edge, and the network adds nothing there.
+
+    Parameters
+    ----------
+    detail : Tensor, shape (n, 1, scale * h, scale * w), float32
+    lr : Tensor, shape (n, 1, h, w), float32
+    skip : PolyphaseSkip or None
+        None where `detail` is the picture itself.
+    step : ConsistencyStep
+
+    Returns
+    -------
+    Tensor, shape (n, 1, scale * h, scale * w), float32
     """
     if skip is None:  # an experiment: the network gives the picture itself
         beyond = step.margin_px * step.scale

@@ -66,7 +66,7 @@ class Range:
 
 
 def ranges(modality: str, truth: NDArray[Any]) -> tuple[Range, ...]:
-    """Data ranges for an image of a modality; `truth` in its unit."""
+    """Data ranges for an image of a modality; `truth`, any shape and real dtype, in its unit."""
     if modality == "CT":
         return (Range("CT soft tissue", *SOFT_TISSUE_HU, clip=True), Range("CT lung", *LUNG_HU, clip=True))
     if modality == "MR":
@@ -76,9 +76,10 @@ def ranges(modality: str, truth: NDArray[Any]) -> tuple[Range, ...]:
 
 
 def to_unit(stored: NDArray[Any], image: Image, modality: str) -> NDArray[np.float64]:
-    """Stored values as Hounsfield units for CT, as they are for others.
+    """Stored values, of any shape and real dtype, as Hounsfield units for CT, as they are for others.
 
-    NPY and TIFF cannot say; a CT in signed or floating-point values holds these units there.
+    Rescale slope and intercept are those of PS3.3 C.11.1, in NIfTI scl_slope and scl_inter. NPY and
+    TIFF cannot say; a CT in signed or floating-point values holds these units there.
     """
     values = stored.astype(np.float64)
     if modality != "CT":
@@ -110,13 +111,19 @@ def least_side_px(scale: int) -> int:
 
 
 def crop_border(picture: NDArray[Any], scale: int) -> NDArray[Any]:
-    """Without `border_px` on each side."""
+    """A picture, shape (h, w) and any dtype, without `border_px` on each side; a view."""
     margin = border_px(scale)
     return picture[margin:-margin, margin:-margin]
 
 
 def psnr_db(truth: NDArray[np.float64], result: NDArray[np.float64], *, data_range: float) -> float:
     """Peak signal-to-noise ratio, dB; 100 where nothing differs.
+
+    Parameters
+    ----------
+    truth, result : ndarray, the same shape, float64
+    data_range : float
+        Highest less lowest value that counts, in their unit; above 0.
 
     >>> psnr_db(np.zeros((2, 2)), np.full((2, 2), 1.0), data_range=10.0)
     20.0
@@ -126,7 +133,15 @@ def psnr_db(truth: NDArray[np.float64], result: NDArray[np.float64], *, data_ran
 
 
 def ssim(truth: NDArray[np.float64], result: NDArray[np.float64], *, data_range: float) -> float:
-    """Structural similarity with a Gaussian window."""
+    """Structural similarity with a Gaussian window (see `SSIM_WINDOW_PX`).
+
+    Parameters
+    ----------
+    truth, result : ndarray, the same shape (h, w), float64
+        At least `SSIM_WINDOW_PX` a side.
+    data_range : float
+        Highest less lowest value that counts, in their unit; above 0.
+    """
     from skimage.metrics import structural_similarity
 
     return float(

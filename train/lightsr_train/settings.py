@@ -89,6 +89,16 @@ class TrainingConfig:
     validate_every : int
         Steps between validations, which also write a checkpoint.
     seed : int
+
+    Raises
+    ------
+    ValueError
+        A setting is out of range.
+
+    References
+    ----------
+    I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017 (the
+    cosine, here without restarts).
     """
 
     steps: int = 60_000

@@ -74,7 +74,7 @@ class Progress:
 
 
 class Trainer:
-    """Training of one stage in a run folder.
+    """Training of one stage in a run folder; raises `SettingsError` for settings that do not go together.
 
     Parameters
     ----------
@@ -208,6 +208,11 @@ class Trainer:
         -------
         bool
             Whether the last step was reached.
+
+        Raises
+        ------
+        TrainingError
+            The loss is no finite number any more.
         """
         self._open_run()
         settings, first = self.settings, self.processes.first

@@ -32,11 +32,15 @@ class StagedDeconvolution(nn.Module):
         self.picture = nn.Conv2d(channels, 1, 1, bias=bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(n, inputs, h, w) -> (n, 1, H, W)."""
+        """(n, inputs, h, w) -> (n, 1, s * h, s * w), with s the product of the strides."""
         return self.both(features)[0]
 
     def both(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The picture, and what the stage before the last gives (before its ReLU)."""
+        """The picture, and what the stage before the last gives (before its ReLU).
+
+        Shapes: (n, inputs, h, w) -> (n, 1, s * h, s * w) and (n, channels, s / t * h, s / t * w), with s the
+        product of the strides and t the last one; of one stage alone, `features` itself.
+        """
         before = features
         for stage in self.stages[:-1]:
             before = stage(features)

@@ -69,8 +69,11 @@ def enlarge_with(network: Network, device: torch.device) -> Enlarge:
     return enlarge
 
 
-def centre(pair: Pair, scale: int, side_px: int) -> tuple[Any, Any]:
-    """Centre of a pair, at most `side_px` low-resolution pixels a side."""
+def centre(pair: Pair, scale: int, side_px: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Centre of a pair, at most `side_px` low-resolution pixels a side: views of its first `lows` and its `high`.
+
+    Shapes (h, w) and (scale * h, scale * w), in their dtype.
+    """
     top, left = (max(0, (n - side_px) // 2) for n in pair.low.shape)
     low = pair.low[top : top + side_px, left : left + side_px]
     high = pair.high[scale * top :, scale * left :][: scale * low.shape[0], : scale * low.shape[1]]
