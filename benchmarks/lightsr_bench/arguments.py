@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         "lightsr-bench COMMAND --help tells the options of each.",
     )
     p.add_argument("--version", action="version", version=f"lightsr-bench {__version__}")
-    commands = p.add_subparsers(dest="command", required=True)
+    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_device(commands)
     _add_quality(commands)
     _add_export(commands)

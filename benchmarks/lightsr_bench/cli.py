@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightsr import files
+from lightsr import endings, files
 from lightsr.errors import LightsrError, OutputError
 
 from lightsr_bench.arguments import parser
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
             "tables": _tables,
             "compare": _compare,
         }
-        return commands[arguments.command](arguments)
+        return endings.flushed(commands[arguments.command](arguments))
     except LightsrError as error:
         if arguments.debug:
             raise
@@ -52,6 +52,10 @@ def main(argv: list[str] | None = None) -> int:
         enough = " (on a device: pip install onnx psutil)" if arguments.command == "device" else ""
         print(f"lightsr-bench: {name} is not installed; pip install 'lightsr[bench]'{enough}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if arguments.debug and not isinstance(error, BrokenPipeError):
+            raise
+        return endings.of_system("lightsr-bench", error)
     except KeyboardInterrupt:
         print("lightsr-bench: stopped", file=sys.stderr)
         return 130

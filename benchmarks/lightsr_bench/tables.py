@@ -30,6 +30,8 @@ def renewed(page: str, results: Sequence[Path]) -> tuple[str, list[str]]:
             raise DocumentError(f"{path}: is of kind {content['kind']}; {', '.join(RENDERERS)} have tables here")
         tables[path.stem] = RENDERERS[content["kind"]](content)
     places = [match["name"] for match in PLACE.finditer(page)]
+    if not places:
+        raise DocumentError("the page has no place for a table; add <!-- table NAME --> and <!-- end -->")
     if missing := sorted(set(places) - tables.keys()):
         raise DocumentError(f"the page has places for {', '.join(missing)}, which no file given is named after")
     if unused := sorted(tables.keys() - set(places)):

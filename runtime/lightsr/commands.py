@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from lightsr import endings
 from lightsr.errors import LightsrError
 from lightsr.options import DicomOptions
 from lightsr.progress import say
@@ -50,15 +50,7 @@ def run(arguments: argparse.Namespace, options: DicomOptions, command: Sequence[
     """
     _prepare_process()
     try:
-        if arguments.demo is not None:
-            return _demo(arguments)
-        if arguments.list_models:
-            return _list_models(arguments)
-        if arguments.info is not None:
-            return _info(arguments)
-        if arguments.self_test is not None:
-            return _self_test(arguments)
-        return _infer(arguments, options, command)
+        return endings.flushed(_status(arguments, options, command))
     except LightsrError as error:
         if arguments.debug:
             raise
@@ -69,23 +61,28 @@ def run(arguments: argparse.Namespace, options: DicomOptions, command: Sequence[
         how_far = str(stop) or "what was finished is complete, nothing else was written"
         say(f"lightsr-infer: stopped; {how_far}", sys.stderr)
         return 128 + _ended_by.get("signal", signal.SIGINT)
-    except BrokenPipeError:
-        # Python would complain once more when it empties the closed stream at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print("lightsr-infer: standard output was closed; stopped before the remaining files", file=sys.stderr)
-        return FAILED
     except OSError as error:
-        if arguments.debug:
+        if arguments.debug and not isinstance(error, BrokenPipeError):
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        say(f"lightsr-infer: {where}{error.strerror or type(error).__name__}", sys.stderr)
-        return FAILED
+        return endings.of_system("lightsr-infer", error, unread="stopped before the remaining files")
     except Exception as error:
         if arguments.debug:
             raise
         # Only the kind: a foreign message may quote what it choked on, a patient's data.
         print(f"lightsr-infer: unexpected {type(error).__name__}; --debug shows where", file=sys.stderr)
         return FAILED
+
+
+def _status(arguments: argparse.Namespace, options: DicomOptions, command: Sequence[str]) -> int:
+    if arguments.demo is not None:
+        return _demo(arguments)
+    if arguments.list_models:
+        return _list_models(arguments)
+    if arguments.info is not None:
+        return _info(arguments)
+    if arguments.self_test is not None:
+        return _self_test(arguments)
+    return _infer(arguments, options, command)
 
 
 def _prepare_process() -> None:
