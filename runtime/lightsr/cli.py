@@ -73,7 +73,11 @@ def parser() -> argparse.ArgumentParser:
     existing.add_argument("--force", action="store_true", help="overwrite files that are there already")
     _add_dicom_options(p)
     _add_options_of_many(p)
-    p.add_argument("--json", action="store_true", help="results as JSON lines on standard output")
+    p.add_argument(
+        "--json",
+        action="store_true",
+        help="results as JSON lines on standard output, also of --list-models and the like (docs/json.md)",
+    )
     other = p.add_argument_group("instead of IN and OUT")
     other.add_argument("--demo", type=_path, metavar="DIR", help="enlarge sample images that come with pydicom")
     other.add_argument("--list-models", action="store_true", help="bundled models")

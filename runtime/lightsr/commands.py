@@ -21,6 +21,9 @@ from lightsr.progress import say
 DONE, FAILED, SOME_FAILED = 0, 1, 3
 """Exit statuses; argparse gives 2 for wrong usage."""
 
+FORMAT: dict[str, Any] = {"format": 1}
+"""Start of what the modes print with `--json`; docs/json.md says when the number changes."""
+
 
 class _Log(logging.Handler):
     """Shows what the library logs, in one line as everything else."""
@@ -163,7 +166,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     rows = run(arguments.demo, threads=arguments.threads, overwrite=arguments.force)
     if arguments.json:
         for row in rows:
-            print(json.dumps(dataclasses.asdict(row), default=str))
+            print(json.dumps(FORMAT | dataclasses.asdict(row), default=str))
         return DONE
     print(f"{'image':<16}{'model':<12}{'size in':>10}{'size out':>11}{'ms':>7}{'peak MiB':>10}  written")
     for row in rows:
@@ -180,7 +183,7 @@ def _list_models(arguments: argparse.Namespace) -> int:
 
     for entry in bundled_models():
         if arguments.json:
-            print(json.dumps(dataclasses.asdict(entry)))
+            print(json.dumps(FORMAT | dataclasses.asdict(entry)))
         else:
             print(f"{entry.name:<8} x{entry.scale}  {entry.precision}")
     return DONE
@@ -199,7 +202,7 @@ def _info(arguments: argparse.Namespace) -> int:
     card = {"file": label_of(found), "sha256": hashlib.sha256(content).hexdigest()} | card
     card |= {"bytes": len(content), "opset": summary.opset, "operators": summary.operators}
     if arguments.json:
-        print(json.dumps(card))
+        print(json.dumps(FORMAT | card))
         return DONE
     for key, value in card.items():
         print(f"{key:<18} {value if isinstance(value, str | int | float) else json.dumps(value)}")
@@ -207,21 +210,28 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _self_test(arguments: argparse.Namespace) -> int:
-    from lightsr import machine
-    from lightsr.model import Model, bundled_models, find
+    from lightsr import machine, processor
+    from lightsr.model import Model, bundled_models, find, label_of
 
     if arguments.self_test:
         chosen = [find(arguments.self_test, scale=arguments.scale, precision=arguments.precision)]
     else:
         chosen = list(bundled_models())
-    print("\n".join(machine.lines()))
+    if not arguments.json:
+        print("\n".join(machine.lines()))
     failed = 0
     for entry in chosen:
+        message = None
         try:
-            model = Model.open(entry, threads=arguments.threads)
+            Model.open(entry, threads=arguments.threads)
         except LightsrError as error:
             failed += 1
-            say(f"lightsr-infer: {error}", sys.stderr)
-        else:
-            print(f"{model.label}: gives on this machine what it gave at export")
+            message = str(error)
+            say(f"lightsr-infer: {message}", sys.stderr)
+        if arguments.json:
+            told = {"model": label_of(entry), "passes": message is None, "message": message}
+            where = {"versions": machine.versions(), "processor": processor.describe().label}
+            print(json.dumps(FORMAT | told | where))
+        elif message is None:
+            print(f"{label_of(entry)}: gives on this machine what it gave at export")
     return FAILED if failed else DONE

@@ -16,6 +16,8 @@ from lightsr_bench.device import Row
 from lightsr_bench.networks import Network
 from lightsr_bench.worker import Job, Result
 
+from tests.schemas import problems
+
 
 @pytest.fixture
 def tiny() -> Network:
@@ -136,6 +138,7 @@ def test_the_command_writes_a_document_that_can_be_read_back(
     assert "| broken | failed: " in printed
     content = documents.read(out)
     assert "$LIGHTSR_PEERS/broken.onnx" in content["command"]
+    assert problems(content, "bench-device") == []
     report = device_report.from_document(content)
     assert report.random_weights == {"ESPCN-1ch_x2"}
     assert set(report.failures) == {"broken"}
