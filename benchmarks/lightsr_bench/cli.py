@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightsr import endings, files
 from lightsr.errors import LightsrError, OutputError
+from lightsr.progress import redraws
 
 from lightsr_bench.arguments import parser
 
@@ -193,7 +194,7 @@ def _emulate(arguments: argparse.Namespace, found: "Sequence[Network]") -> int:
 
 def _progress(text: str) -> None:
     """Show what is being done, on a terminal only; an empty text wipes it."""
-    if sys.stderr.isatty():
+    if redraws(sys.stderr):
         print(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
 
 

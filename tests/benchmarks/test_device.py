@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lightsr import raster
-from lightsr_bench import device, device_report, documents, limits, networks, target
+from lightsr_bench import cli, device, device_report, documents, limits, networks, target
 from lightsr_bench.cli import main
 from lightsr_bench.device import Row
 from lightsr_bench.networks import Network
@@ -272,3 +273,21 @@ def test_a_device_needs_no_pytorch_to_be_measured() -> None:
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert finished.returncode == 0, finished.stderr
     assert "| tiny-x2-int8 | lightsr | 32 | 1 |" in finished.stdout
+
+
+class Terminal(io.StringIO):
+    """Standard error of a person."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("term", "drawn"), [("xterm", True), ("dumb", False)])
+def test_progress_is_drawn_where_a_line_can_be_drawn_anew(
+    term: str, drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", term)
+    cli._progress("measuring")
+    assert terminal.getvalue() == ("\r\x1b[Kmeasuring" if drawn else "")

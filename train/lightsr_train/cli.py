@@ -15,6 +15,7 @@ from lightsr import __version__, endings
 from lightsr.arguments import Parser
 from lightsr.cli import positive
 from lightsr.errors import LightsrError
+from lightsr.progress import redraws
 
 if TYPE_CHECKING:
     from lightsr_train.settings import RunConfig
@@ -150,7 +151,7 @@ def _train(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     _check_place(arguments.out, config.data, begun=(arguments.out / STATE_FILE).exists(), resume=arguments.resume)
     stop = _StopOnSignal()
-    live = sys.stderr.isatty()
+    live = redraws(sys.stderr)
 
     def begin(trainer: Trainer, collection: data.Collection) -> None:
         stop.at_once = False
