@@ -85,6 +85,10 @@ def find(models: Iterable[str], *, scale: int | None = None) -> list[Network]:
             if not path.is_file():
                 raise NetworkError(f"{path}: no such file")
             paths.append(path)
+        elif path.suffix == ".pt":
+            raise NetworkError(
+                f"{path}: a checkpoint; lightsr-export makes an .onnx of it, lightsr-bench export times it"
+            )
         else:
             paths += _bundled(model, scale)
     return _named(dict.fromkeys(paths))

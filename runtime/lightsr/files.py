@@ -175,10 +175,12 @@ def detect(path: Path, options: DicomOptions = DEFAULTS) -> Format:
         if options.force_read:
             return DICOM
         raise ImageError(f"{path}: perhaps a DICOM data set, without its 128-byte preamble; --force-read reads it")
-    if start.startswith(signatures.ZIP_MAGIC):
-        raise ImageError(f"{path}: a ZIP archive (an .npz is one); unpack it, an .npy of one picture is allowed")
+    from lightsr import foreign
+
+    name, cure = foreign.named(start)
     which = "" if options.force_read else " (with its 128-byte preamble)"
-    raise ImageError(f"{path}: neither PNG, JPEG, TIFF, NIfTI, NPY nor DICOM{which}; choose files with --glob")
+    found = f"{name}, and neither" if name else "neither"
+    raise ImageError(f"{path}: {found} PNG, JPEG, TIFF, NIfTI, NPY nor DICOM{which}; {cure}")
 
 
 def promised(path: Path) -> str:

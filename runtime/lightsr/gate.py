@@ -119,6 +119,8 @@ def opened(path: Path, *, force: bool = False, room: int | None = None) -> Itera
             stream = bare.behind(missing, file)
             length += len(missing)
         uid, sop_class, start = _file_meta(stream, path)
+        if sop_class == kinds.MEDIA_DIRECTORY:
+            raise kinds.refusal(sop_class, path)
         if uid not in TRANSFER_SYNTAXES:
             raise ImageError(f"{path}: transfer syntax {name_of(uid)}; {ALLOWED}; decompress it first")
         syntax = TRANSFER_SYNTAXES[uid]

@@ -34,6 +34,9 @@ SOP_CLASSES = {
 ENHANCED = {"enhanced CT": "CT", "enhanced MR": "MR"}
 """Kinds whose frames have functional groups, and what each frame is."""
 
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+"""SOP class of a DICOMDIR (PS3.10, 8.6)."""
+
 CINE_KINDS = frozenset({"SC", "US", "XA"})
 """Kinds that may have several frames; those of the others would all claim one position in the patient."""
 
@@ -202,6 +205,8 @@ def _check_types(kind: str, types: list[str]) -> None:
 
 def refusal(uid: str, path: Path) -> ImageError:
     """What is said of a file of the SOP class `uid`, which is none of `SOP_CLASSES`."""
+    if uid == MEDIA_DIRECTORY:
+        return ImageError(f"{path}: a DICOMDIR, which lists files and is no image; give the folder of these files")
     from pydicom.uid import UID  # a table of names; nothing of the file is parsed
 
     name = UID(uid).name if uid else ""

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -11,11 +12,13 @@ import numpy as np
 import psutil
 import pytest
 from lightsr import raster
-from lightsr_bench import device, device_report, documents, limits, networks, target
+from lightsr_bench import cli, device, device_report, documents, limits, networks, target
 from lightsr_bench.cli import main
 from lightsr_bench.device import Row
 from lightsr_bench.networks import Network
 from lightsr_bench.worker import Job, Result
+
+from tests.schemas import problems
 
 
 @pytest.fixture
@@ -135,6 +138,7 @@ def test_the_command_writes_a_document_that_can_be_read_back(
     assert "| broken | failed: " in printed
     content = documents.read(out)
     assert "$LIGHTSR_PEERS/broken.onnx" in content["command"]
+    assert problems(content, "bench-device") == []
     report = device_report.from_document(content)
     assert report.random_weights == {"ESPCN-1ch_x2"}
     assert set(report.failures) == {"broken"}
@@ -280,3 +284,21 @@ def test_results_are_compared_without_what_measures(tmp_path: Path) -> None:
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert finished.returncode == 0, finished.stderr
     assert "| base-x2-int8 |" in finished.stdout
+
+
+class Terminal(io.StringIO):
+    """Standard error of a person."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("term", "drawn"), [("xterm", True), ("dumb", False)])
+def test_progress_is_drawn_where_a_line_can_be_drawn_anew(
+    term: str, drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", term)
+    cli._progress("measuring")
+    assert terminal.getvalue() == ("\r\x1b[Kmeasuring" if drawn else "")
