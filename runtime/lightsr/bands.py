@@ -70,7 +70,7 @@ class Work:
         out: NDArray[Any],
         *,
         first: int = 0,
-        padding: tuple[NDArray[np.bool_], Any] | None = None,
+        padding: tuple[NDArray[np.bool_], NDArray[Any]] | None = None,
         tally: Tally | None = None,
     ) -> None:
         """Enlarge one row of tiles.
@@ -85,8 +85,8 @@ class Work:
             Written, every pixel.
         first : int
             Row of the picture that is the window's first.
-        padding : (ndarray of bool, value), optional
-            Where the window, whose shape it has, has no data, and the value that the network sees there.
+        padding : (ndarray of bool, ndarray), optional
+            Where the window has no data, and what is repeated there, both of its shape; the network sees the window.
         tally : Tally, optional
 
         Raises
@@ -104,17 +104,12 @@ class Work:
             if window.ndim == 3:
                 values = self._colour(window, tile, first)
             else:
-                picked = self.plan.pick(window, tile, first=first)
-                if padding is not None:
-                    picked[self.plan.pick(padding[0], tile, first=first)] = padding[1]
-                values = self._grey(picked, tile)
-            kept = None if padding is None else _part(padding[0], tile, first).repeat(scale, 0).repeat(scale, 1)
+                values = self._grey(self.plan.pick(window, tile, first=first), tile)
+            kept = None if padding is None else _repeated(padding[0], tile, first, scale)
             self._finish(values, kept, out.dtype, tally)
-            if kept is not None:
-                nearest = _part(window, tile, first).repeat(scale, 0).repeat(scale, 1)
-                out[:, columns] = np.where(kept, nearest, values.astype(out.dtype))
-            else:
-                out[:, columns] = values
+            out[:, columns] = values
+            if padding is not None and kept is not None:
+                out[:, columns][kept] = _repeated(padding[1], tile, first, scale)[kept]
 
     @property
     def card(self) -> ModelCard:
@@ -165,10 +160,11 @@ class Work:
             tally.clipped += int(np.count_nonzero(pixels if kept is None else pixels & ~kept))
 
 
-def _part(window: NDArray[Any], tile: Tile, first: int) -> NDArray[Any]:
-    """Core of a tile, a view."""
+def _repeated(window: NDArray[Any], tile: Tile, first: int, scale: int) -> NDArray[Any]:
+    """Core of a tile, every pixel repeated."""
     top = tile.top - first
-    return window[top : top + tile.rows, tile.left : tile.left + tile.columns]
+    core = window[top : top + tile.rows, tile.left : tile.left + tile.columns]
+    return core.repeat(scale, 0).repeat(scale, 1)
 
 
 @dataclass(frozen=True)

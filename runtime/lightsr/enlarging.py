@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightsr import levels, regions
+from lightsr import levels, padding, regions
 from lightsr.ahead import ahead
 from lightsr.bands import BICUBIC_REACH_PX, Tally, Work
-from lightsr.budget import shown
+from lightsr.budget import WINDOWS, shown
 from lightsr.errors import ImageError, MemoryLimitError
 from lightsr.image import Frames, Image
 from lightsr.intensity import IntensityMap
@@ -116,6 +116,9 @@ def planned(frames: Frames, upscaler: Upscaler, *, beside: int = 0) -> TilePlan:
     MemoryLimitError
         No tiles fit into the limit of memory.
     """
+    if frames.padding_range is not None:
+        more_rows = 2 * padding.FILL_PX * WINDOWS + 2 * padding.BLOCK_PX
+        beside += more_rows * frames.size[1] * frames.dtype.itemsize
     try:
         return upscaler.plan(frames.shape, frames.dtype, beside=beside)
     except MemoryLimitError as error:
@@ -156,17 +159,22 @@ def enlarge(
     return np.concatenate([band.pixels for band in bands])
 
 
+def _fill_px(frames: Frames) -> int:
+    """Rows further than the network's reach on which a band depends: of pictures that may have padding."""
+    return 0 if frames.padding_range is None and frames.band is not None else padding.FILL_PX
+
+
 def _windows(
     frames: Frames, found: Iterable[tuple[FrameRows, Levels]], plan: TilePlan
 ) -> Generator[_Window, None, None]:
     """Rows of every band, with those around it that it depends on."""
-    reach, rows = max(plan.halo, BICUBIC_REACH_PX), frames.size[0]
+    reach, rows = max(plan.halo, BICUBIC_REACH_PX) + _fill_px(frames), frames.size[0]
     for source, level in found:
         for top in range(0, rows, plan.core_rows):
             bottom, first = min(top + plan.core_rows, rows), max(top - reach, 0)
-            pixels, padding = source.read(first, min(bottom + reach, rows))
-            yield _Window(level, top, bottom, first, pixels, padding)
-            del pixels, padding
+            pixels, mask = source.read(first, min(bottom + reach, rows))
+            yield _Window(level, top, bottom, first, pixels, mask)
+            del pixels, mask
         del source  # before the next frame is decoded
 
 
@@ -194,7 +202,7 @@ def _band(
 ) -> NDArray[Any]:
     level, scale, seen = window.levels, bound.model.card.scale, window.pixels
     if window.padding is not None:
-        seen = np.where(window.padding, np.asarray(level.lowest, seen.dtype), seen)
+        seen = padding.filled(seen, window.padding, level.lowest)
     filled, intensity = seen, level.intensity
     inverted = frames.photometric == "MONOCHROME1"
     if inverted:  # the network was trained on pictures in which more is brighter

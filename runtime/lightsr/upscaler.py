@@ -17,6 +17,7 @@ from lightsr.errors import ImageError, ModelError
 from lightsr.image import luminance
 from lightsr.intensity import IntensityMap as IntensityMap
 from lightsr.model import Bound, Model, find, label_of, open_trusted
+from lightsr.padding import FILL_PX, filled
 from lightsr.tiling import TilePlan
 
 TILE_PX = 256
@@ -154,7 +155,7 @@ class Upscaler:
             default the picture's own. Other models do without.
         padding : ndarray of bool, shape (h, w), optional
             True where a grey picture has no data. These pixels are repeated as they are, whatever they
-            hold, and do not ring into the others: the network sees the lowest real value there.
+            hold, and do not ring into the others: the network sees the values beside them go on there.
         tally : Tally, optional
             Counts the pixels that were clipped.
 
@@ -187,7 +188,14 @@ class Upscaler:
         s = self.scale
         result = np.empty((s * image.shape[0], s * image.shape[1], *image.shape[2:]), image.dtype)
         for top in range(0, plan.rows, plan.core_rows):
-            work.band(image, top, result[s * top : s * (top + plan.core_rows)], padding=filling, tally=tally)
+            out = result[s * top : s * (top + plan.core_rows)]
+            if filling is None:
+                work.band(image, top, out, tally=tally)
+                continue
+            first, last = max(top - plan.halo - FILL_PX, 0), top + plan.core_rows + plan.halo + FILL_PX
+            hidden, part = filling[0][first:last], image[first:last]
+            seen = filled(part, hidden, filling[1])
+            work.band(seen, top, out, first=first, padding=(hidden, part), tally=tally)
         return result
 
     def bands(
