@@ -66,7 +66,7 @@ class Attempt:
 
 
 def enlarge_with(model: onnx.ModelProto) -> Enlarge:
-    """A model as a function of stored values, mapped and rounded as the runtime does."""
+    """A model as a function of stored values, mapped and rounded as the runtime does; of whole pictures, no tiles."""
     runner = session(model)
 
     def enlarge(low: NDArray[Any]) -> NDArray[Any]:
@@ -146,7 +146,20 @@ class Search:
         keep: Sequence[str] = (),
         float_model: onnx.ModelProto | None = None,
     ) -> Attempt:
-        """Quantise and judge."""
+        """Quantise and judge.
+
+        Parameters
+        ----------
+        means : str
+            See `Attempt`, as for `percentile`.
+        percentile : float
+        found : dict of Range
+            Of all feature maps.
+        keep : sequence of str
+            Weights of the layers that stay in float.
+        float_model : ModelProto, optional
+            Where it is another than the search's, as after fine-tuning.
+        """
         model = quantise.quantised(float_model or self.model, found, self._nodes(keep))
         judged = verdict(self.before, self.judge.scores(enlarge_with(model)), allowed_db=self.allowed_db)
         return Attempt(means, percentile, tuple(keep), judged, model, found)
