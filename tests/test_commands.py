@@ -50,15 +50,32 @@ def test_there_are_commands() -> None:
 
 
 @pytest.mark.parametrize("program", PARSERS)
-def test_examples_of_the_help_are_commands_and_whole_lines(
-    program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_examples_of_the_help_are_commands_and_whole_lines(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of every subcommand, whose examples are of that one."""
     monkeypatch.setenv("COLUMNS", "60")
-    parser = PARSERS[program]()
-    assert 2 <= len(parser.examples) <= 3
-    for example in parser.examples:
-        assert f"\n  {example}\n" in parser.format_help()
-        parser.parse_args(shlex.split(example)[1:])
+    top = PARSERS[program]()
+    assert 2 <= len(top.examples) <= 3
+    for parser in (top, *subcommands(top)):
+        assert 1 <= len(parser.examples) <= 3
+        shown = parser.format_help()
+        assert shown.index("Examples:") > shown.index("options:")
+        for example in parser.examples:
+            assert f"\n  {example}\n" in shown
+            assert f"{example} ".startswith(f"{parser.prog} ")
+            top.parse_args(shlex.split(example)[1:])
+
+
+def subcommands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    return [
+        sub
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for sub in action.choices.values()
+    ]
+
+
+def test_there_are_subcommands() -> None:
+    assert len(subcommands(PARSERS["lightsr-bench"]())) == 7
 
 
 @pytest.mark.parametrize("program", PARSERS)

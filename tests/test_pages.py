@@ -56,3 +56,7 @@ def test_every_page_is_in_the_navigation() -> None:
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in ROOT.glob("docs/**/*.md")]
     cards = [f"models/{page.name}" for page in ROOT.glob("runtime/lightsr/models/*.md")]
     assert [page for page in [*pages, *cards] if f": {page}\n" not in site] == []
+
+
+def test_the_citation_names_this_version() -> None:
+    assert f"\nversion: {lightsr.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")

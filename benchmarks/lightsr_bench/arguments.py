@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         "lightsr-bench COMMAND --help tells the options of each.",
     )
     p.add_argument("--version", action="version", version=f"lightsr-bench {__version__}")
-    commands = p.add_subparsers(dest="command", required=True)
+    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_device(commands)
     _add_quality(commands)
     _add_export(commands)
@@ -38,6 +38,11 @@ def _add_device(commands: Any) -> None:
         "device",
         help="latency and memory on this machine",
         description="Measure latency and memory of networks on this machine, each in fresh processes, in turns.",
+        examples=(
+            "lightsr-bench device",
+            "lightsr-bench device tiny base --scale 2 --size 256 --json device.json",
+            "lightsr-bench device tiny --limit memory=256M,cpus=1",
+        ),
     )
     d.add_argument(
         "models",
@@ -68,6 +73,10 @@ def _add_compare(commands: Any) -> None:
         "compare",
         help="results beside each other",
         description="Put results of several targets and models into one Markdown page and one figure.",
+        examples=(
+            "lightsr-bench compare device.json quality.json",
+            "lightsr-bench compare *.json --markdown results.md --figure results.png --force",
+        ),
     )
     c.add_argument("results", nargs="+", type=Path, metavar="FILE.json", help="of device and quality --json")
     c.add_argument("--markdown", type=Path, metavar="FILE.md", help="the page (default standard output)")
@@ -82,6 +91,11 @@ def _add_quality(commands: Any) -> None:
         help="PSNR and SSIM on real images",
         description="Measure how close networks come to real images whose resolution was reduced, "
         "beside interpolation. --json and --pictures write files, everything else goes to the terminal.",
+        examples=(
+            "lightsr-bench quality --data images",
+            "lightsr-bench quality --data images --scale 4 --degradation kspace --json quality.json",
+            "lightsr-bench quality --data images tiny other.onnx --pictures pictures",
+        ),
     )
     q.add_argument(
         "models",
@@ -112,6 +126,11 @@ def _add_export(commands: Any) -> None:
         help="what exporting a trained network gains",
         description="Time networks straight from torch, as lightsr-export makes them, and in int8 with ranges of "
         "made-up pictures: one thread, in turns. Without any network: tiny and base at x2, tiny at x4.",
+        examples=(
+            "lightsr-bench export",
+            "lightsr-bench export runs/mine --side 128 --json export.json",
+            "lightsr-bench export --network fsrcnn --scale 4",
+        ),
     )
     e.add_argument(
         "checkpoints",
@@ -136,6 +155,10 @@ def _add_training(commands: Any) -> None:
         help="how fast networks learn, and in how much memory",
         description="Train networks, each in a process of its own with its own learning rate, until they are ahead of "
         "bicubic interpolation on held-back patients: steps per second, peak memory, seconds.",
+        examples=(
+            "lightsr-bench training --data images",
+            "lightsr-bench training --data images --network tiny --max-seconds 60 --json training.json",
+        ),
     )
     t.add_argument(
         "--data", type=Path, action="append", required=True, metavar="DIR", help="folder of images; repeatable"
@@ -157,6 +180,10 @@ def _add_experiment(commands: Any) -> None:
         help="train variants of networks and compare them",
         description="Train every variant that a TOML file names, export each, time all in turns, and measure their "
         "quality. Finished variants in --out are not trained again; an interrupted one goes on.",
+        examples=(
+            "lightsr-bench experiment train/experiments/baselines-x2.toml --out runs/baselines --eval images",
+            "lightsr-bench experiment mine.toml -o runs/mine --eval images --only wide --json mine.json",
+        ),
     )
     x.add_argument("config", type=Path, metavar="FILE.toml", help="see train/experiments")
     x.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="run folders, one a variant")
@@ -168,6 +195,7 @@ def _add_experiment(commands: Any) -> None:
         "tables",
         help="renew the tables of a page",
         description="Put tables of results into a Markdown page, between <!-- table NAME --> and <!-- end -->.",
+        examples=("lightsr-bench tables page.md experiment.json training.json",),
     )
     t.add_argument("page", type=Path, metavar="FILE.md")
     t.add_argument("results", nargs="*", type=Path, metavar="FILE.json", help="of experiment and training --json")

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightsr import files
-from lightsr.errors import LightsrError, OutputError
+from lightsr import endings, files
+from lightsr.errors import LightsrError, OutputError, install
+from lightsr.progress import redraws
 
 from lightsr_bench.arguments import parser
 
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
             "tables": _tables,
             "compare": _compare,
         }
-        return commands[arguments.command](arguments)
+        return endings.flushed(commands[arguments.command](arguments))
     except LightsrError as error:
         if arguments.debug:
             raise
@@ -49,9 +50,13 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.debug:
             raise
         name = (error.name or "a package").split(".")[0]
-        enough = " (on a device: pip install onnx psutil)" if arguments.command == "device" else ""
-        print(f"lightsr-bench: {name} is not installed; pip install 'lightsr[bench]'{enough}", file=sys.stderr)
+        enough = "; on a device, pip install onnx psutil" if arguments.command == "device" else ""
+        print(f"lightsr-bench: {name} is not installed; {install('bench')}{enough}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if arguments.debug and not isinstance(error, BrokenPipeError):
+            raise
+        return endings.of_system("lightsr-bench", error)
     except KeyboardInterrupt:
         print("lightsr-bench: stopped", file=sys.stderr)
         return 130
@@ -189,7 +194,7 @@ def _emulate(arguments: argparse.Namespace, found: "Sequence[Network]") -> int:
 
 def _progress(text: str) -> None:
     """Show what is being done, on a terminal only; an empty text wipes it."""
-    if sys.stderr.isatty():
+    if redraws(sys.stderr):
         print(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
 
 

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import psutil
 from lightsr.cpus import available_cpus
 
 from lightsr_bench import limits as limiting
@@ -226,6 +225,8 @@ class Bystanders:
 
     @staticmethod
     def _now() -> tuple[float, float]:
+        import psutil  # what only reads results does without it
+
         every = psutil.cpu_times()
         own = os.times()
         busy = sum(every) - every.idle - getattr(every, "iowait", 0.0) - getattr(every, "guest", 0.0)

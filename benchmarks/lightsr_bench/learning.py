@@ -14,6 +14,7 @@ from lightsr import processor
 from lightsr_export import profile
 from lightsr_export.export import deployed
 from lightsr_export.report import versions
+from lightsr_train.data import check_folder
 from lightsr_train.networks import PRESETS, build
 from lightsr_train.settings import from_preset
 
@@ -118,6 +119,8 @@ def run(names: Sequence[str], folders: Sequence[Path], goal: Goal, *, progress: 
     """
     for name in names:
         from_preset(name, goal.scale)  # a wrong name is told at once
+    for folder in folders:
+        check_folder(folder)
     rows: list[Row] = []
     failures: dict[str, str] = {}
     interrupted = False

@@ -150,7 +150,7 @@ def interpolations(scale: int) -> dict[str, Method]:
     try:
         import cv2
     except ImportError:
-        logger.warning("without OpenCV there is no Lanczos interpolation; pip install 'lightsr[bench]'")
+        logger.warning("without OpenCV there is no Lanczos interpolation; pip install opencv-contrib-python-headless")
         return methods
 
     def lanczos(low: NDArray[Any]) -> NDArray[Any]:

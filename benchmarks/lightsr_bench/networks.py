@@ -85,6 +85,10 @@ def find(models: Iterable[str], *, scale: int | None = None) -> list[Network]:
             if not path.is_file():
                 raise NetworkError(f"{path}: no such file")
             paths.append(path)
+        elif path.suffix == ".pt":
+            raise NetworkError(
+                f"{path}: a checkpoint; lightsr-export makes an .onnx of it, lightsr-bench export times it"
+            )
         else:
             paths += _bundled(model, scale)
     return _named(dict.fromkeys(paths))
@@ -263,7 +267,7 @@ class OpenCvRunner:
         try:
             import cv2
         except ImportError as error:
-            raise NetworkError(f"{path}: OpenCV is needed; pip install 'lightsr[bench]'") from error
+            raise NetworkError(f"{path}: OpenCV is needed; pip install opencv-contrib-python-headless") from error
         if not hasattr(cv2, "dnn_superres"):
             raise NetworkError(
                 f"{path}: this OpenCV lacks dnn_superres, whose layers such files need; "

@@ -13,7 +13,7 @@ from lightsr import files
 from lightsr.errors import ImageError, LightsrError
 from lightsr.image import Image
 from lightsr_train import protocol
-from lightsr_train.data import DataError, Origin, image_files, origin, read_manifest
+from lightsr_train.data import DataError, Origin, check_folder, image_files, origin, read_manifest
 from lightsr_train.degradation import crop_to_multiple, degrade
 from numpy.typing import NDArray
 
@@ -125,8 +125,7 @@ def measure(
     DataError
         No such folder, or no image in it.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; --data takes a folder of images")
+    check_folder(folder)
     manifest = read_manifest(folder)
     paths = list(image_files(folder))
     if limit:
@@ -139,7 +138,10 @@ def measure(
     except KeyboardInterrupt:
         interrupted = True
     if not run.images and not interrupted:
-        raise DataError(f"{folder}: no image that can be measured; PNG, JPEG and DICOM are read")
+        raise DataError(
+            f"{folder}: no image that can be measured among {len(paths)} files; "
+            f"PNG, JPEG and DICOM of one frame are read, of at least {protocol.least_side_px(scale)} pixels a side"
+        )
     return Report(
         scale,
         degradation,

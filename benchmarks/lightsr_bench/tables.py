@@ -40,6 +40,8 @@ def renewed(page: str, results: Sequence[Path]) -> tuple[str, list[str]]:
             kinds = ", ".join([*RENDERERS, *COMPARED])
             raise DocumentError(f"{path}: is of kind {content['kind']}; {kinds} have tables here")
     places = list(PLACE.finditer(page))
+    if not places:
+        raise DocumentError("the page has no place for a table; add <!-- table NAME --> and <!-- end -->")
     named = [place["name"] for place in places if place["name"]]
     if missing := sorted(set(named) - tables.keys()):
         raise DocumentError(f"the page has places for {', '.join(missing)}, which no file given is named after")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import psutil
 from lightsr import __version__, processor
 from lightsr.cpus import available_cpus
 from lightsr.processor import SYSTEM, Processor, file_text
@@ -87,6 +86,8 @@ def describe(*, limited: str = "", system: Path = SYSTEM) -> Target:
     -------
     Target
     """
+    import psutil  # what only reads results does without it
+
     found = processor.describe(system=system)
     memory = psutil.virtual_memory()
     return Target(

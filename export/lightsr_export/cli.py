@@ -8,10 +8,10 @@ import time
 import warnings
 from pathlib import Path
 
-from lightsr import __version__
+from lightsr import __version__, endings
 from lightsr.arguments import Parser
 from lightsr.cli import positive
-from lightsr.errors import LightsrError
+from lightsr.errors import LightsrError, install
 
 MAX_ALLOWED_DB = 10.0
 """Largest loss that can be allowed: beyond it, int8 destroys the picture."""
@@ -31,6 +31,11 @@ def parser() -> argparse.ArgumentParser:
         closing="Exit status: 0 done, 1 failed, 2 wrong usage, 3 no int8 file, because it failed the gate "
         "or has no integer form. "
         "Next: lightsr-infer IN OUT --model DIR/NAME-x2-int8.onnx",
+        surplus="one run or checkpoint is exported at a time, and -o names the folder for the files",
+        instead={
+            "--data": "--calibration names a folder of images",
+            "--int8": "int8 is made unless --no-int8 is given",
+        },
     )
     p.add_argument("run", type=Path, metavar="RUN_OR_CHECKPOINT", help="run folder or checkpoint of lightsr-train")
     p.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder for the files")
@@ -81,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--qat-steps is for --qat; give both")
     logging.basicConfig(format="lightsr-export: %(message)s", level=logging.WARNING)
     try:
-        return _export(arguments, argv)
+        return endings.flushed(_export(arguments, argv))
     except LightsrError as error:
         if arguments.debug:
             raise
@@ -90,8 +95,12 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if arguments.debug:
             raise
-        print(f"lightsr-export: {error.name} is not installed; pip install 'lightsr[export]'", file=sys.stderr)
+        print(f"lightsr-export: {error.name} is not installed; {install('export')}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if arguments.debug and not isinstance(error, BrokenPipeError):
+            raise
+        return endings.of_system("lightsr-export", error)
     except KeyboardInterrupt:
         print("lightsr-export: stopped; no new file is left", file=sys.stderr)
         return 130

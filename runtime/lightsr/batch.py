@@ -14,6 +14,7 @@ from lightsr.cpus import available_cpus
 from lightsr.errors import OutputError
 from lightsr.folders import Job, mirrored, real
 from lightsr.manifest import Manifest, ModelIdentity
+from lightsr.memory import PARENT_BYTES
 from lightsr.pipeline import Outcome
 from lightsr.progress import Console
 from lightsr.sharding import Shard
@@ -149,7 +150,7 @@ class _Run:
 
     def _work_in_processes(self) -> bool:
         """Do the work in several processes, if CPUs and memory are enough for more than one."""
-        from lightsr.jobs import Finished, Note, Pool, share  # one process needs them for nothing
+        from lightsr.jobs import share  # one process needs it for nothing
 
         asked, count, cpus, limit = self.request.jobs, len(self.jobs), available_cpus(), self.setup.max_memory
         how = share(asked, self.setup.threads, files=count, cpus=cpus, max_memory=limit)
@@ -165,13 +166,37 @@ class _Run:
             )
         if how.workers == 1:
             return False
-        with Pool(
-            replace(self.setup, threads=how.threads, max_memory=how.max_memory), self.jobs, how.workers
-        ) as workers:
+        setup = replace(self.setup, threads=how.threads, max_memory=how.max_memory)
+        crowded = self._in_processes(range(count), setup, how.workers)
+        if crowded and limit is not None:
+            self.console.error(
+                f"lightsr-infer: files that need more memory than one of {how.workers} jobs may use: {len(crowded)}; "
+                "now one at a time"
+            )
+            alone = replace(self.setup, threads=self.setup.threads or cpus, max_memory=limit - PARENT_BYTES)
+            self._in_processes(crowded, alone, 1)
+        return True
+
+    def _in_processes(self, indices: Sequence[int], setup: Setup, workers: int) -> list[int]:
+        """Do some of the files; returns those that would need more than one worker's share of the memory."""
+        from lightsr.jobs import Finished, Note, Pool
+
+        crowded: list[int] = []
+        shared = workers > 1 and setup.max_memory is not None
+
+        def take(finished: Finished) -> None:
+            index = indices[finished.index]
+            if shared and finished.outcome.reason == "memory":
+                crowded.append(index)
+            else:
+                self._take(index, finished.outcome)
+
+        these = [self.jobs[index] for index in indices]
+        with Pool(setup, these, workers, model=self.model if self.model.name else None) as pool:
             try:
-                for event in workers.events():
+                for event in pool.events():
                     if isinstance(event, Finished):
-                        self._take(event.index, event.outcome)
+                        take(event)
                     elif isinstance(event, ModelIdentity):
                         self.model = event
                     elif isinstance(event, Note):
@@ -179,11 +204,11 @@ class _Run:
                     else:
                         self.console.draw()
             except KeyboardInterrupt:
-                workers.stop()
-                for finished in workers.finished_meanwhile():
-                    self._take(finished.index, finished.outcome)
+                pool.stop()
+                for finished in pool.finished_meanwhile():
+                    take(finished)
                 raise
-        return True
+        return sorted(crowded)
 
     def _take(self, index: int, outcome: Outcome) -> None:
         """A file is finished: into the manifest now, to the others in its turn."""

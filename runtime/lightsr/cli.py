@@ -21,6 +21,19 @@ DICOM_OPTIONS = (
 )
 """Names of `lightsr.options.DicomOptions`."""
 
+INSTEAD = {
+    **dict.fromkeys(("-i", "--in", "--input"), "IN is the first word that is no option"),
+    **dict.fromkeys(("-o", "--out", "--output"), "OUT is the word behind IN"),
+    **dict.fromkeys(("-s", "-x", "--upscale", "--factor"), "--scale 2, 3, 4 or 8 says how much"),
+    **dict.fromkeys(("-f", "-y", "--overwrite"), "--force overwrites files that are there already"),
+    **dict.fromkeys(("-r", "-R", "--recursive"), "folders are searched deeply"),
+    **dict.fromkeys(("--gpu", "--device", "--cuda"), "the CPU does the work, and --threads says how much of it"),
+    "-m": "--model names the model",
+    "-j": "--jobs says how many processes",
+    "-v": "each file is named as it is done; --debug tells more of errors",
+}
+"""What there is in place of options that people know from elsewhere."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Arguments of `lightsr-infer`."""
@@ -35,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
         ),
         closing="Exit status: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed or were refused (each named). "
         "Derived images are not for primary diagnosis.",
+        surplus="IN and OUT are one file or folder each; for many files give their folder, of which --glob '*.dcm' "
+        "takes some, and a name with spaces needs quotes",
+        instead=INSTEAD,
     )
     p.add_argument("input", metavar="IN", nargs="?", type=_path, help="file or folder")
     p.add_argument("output", metavar="OUT", nargs="?", help="file or folder; a folder is mirrored")
@@ -57,7 +73,11 @@ def parser() -> argparse.ArgumentParser:
     existing.add_argument("--force", action="store_true", help="overwrite files that are there already")
     _add_dicom_options(p)
     _add_options_of_many(p)
-    p.add_argument("--json", action="store_true", help="results as JSON lines on standard output")
+    p.add_argument(
+        "--json",
+        action="store_true",
+        help="results as JSON lines on standard output, also of --list-models and the like (docs/json.md)",
+    )
     other = p.add_argument_group("instead of IN and OUT")
     other.add_argument("--demo", type=_path, metavar="DIR", help="enlarge sample images that come with pydicom")
     other.add_argument("--list-models", action="store_true", help="bundled models")
@@ -79,7 +99,7 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from lightsr import machine
 
-        print("\n".join(machine.lines()))
+        parser._print_message("\n".join([*machine.lines(), ""]), sys.stdout)
         parser.exit()
 
 
@@ -118,7 +138,7 @@ def _add_dicom_options(p: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--compress",
         choices=("rle", "j2k-lossless"),
-        help="store the pixels compressed, without loss (default uncompressed); j2k-lossless needs 'lightsr[dicom]'",
+        help="store the pixels compressed, without loss (default uncompressed); j2k-lossless needs pylibjpeg-openjpeg",
     )
 
 
@@ -169,9 +189,12 @@ def _size(text: str) -> int:
     from lightsr.budget import parse_size
 
     try:
-        return parse_size(text)
+        size = parse_size(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    if size < 2**20 and text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}': so many bytes are too few; did you mean {text}M?")
+    return size
 
 
 def _tile(text: str) -> int:
@@ -216,7 +239,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.demo is not None and (arguments.model or arguments.scale or arguments.precision):
         p.error("--demo shows the default model in every precision; --model, --scale, --precision do not go with it")
     if not any(modes) and arguments.output is None:
-        p.error("IN and OUT are needed (or --demo DIR)")
+        p.error("IN and OUT are needed, in this order (or --demo DIR to see what it does)")
     from lightsr import commands
 
     return commands.run(arguments, _options(**chosen), sys.argv[1:] if argv is None else argv)

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,12 +13,16 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from lightsr import endings
 from lightsr.errors import LightsrError
 from lightsr.options import DicomOptions
 from lightsr.progress import say
 
 DONE, FAILED, SOME_FAILED = 0, 1, 3
 """Exit statuses; argparse gives 2 for wrong usage."""
+
+FORMAT: dict[str, Any] = {"format": 1}
+"""Start of what the modes print with `--json`; docs/json.md says when the number changes."""
 
 
 class _Log(logging.Handler):
@@ -50,15 +53,7 @@ def run(arguments: argparse.Namespace, options: DicomOptions, command: Sequence[
     """
     _prepare_process()
     try:
-        if arguments.demo is not None:
-            return _demo(arguments)
-        if arguments.list_models:
-            return _list_models(arguments)
-        if arguments.info is not None:
-            return _info(arguments)
-        if arguments.self_test is not None:
-            return _self_test(arguments)
-        return _infer(arguments, options, command)
+        return endings.flushed(_status(arguments, options, command))
     except LightsrError as error:
         if arguments.debug:
             raise
@@ -69,23 +64,28 @@ def run(arguments: argparse.Namespace, options: DicomOptions, command: Sequence[
         how_far = str(stop) or "what was finished is complete, nothing else was written"
         say(f"lightsr-infer: stopped; {how_far}", sys.stderr)
         return 128 + _ended_by.get("signal", signal.SIGINT)
-    except BrokenPipeError:
-        # Python would complain once more when it empties the closed stream at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print("lightsr-infer: standard output was closed; stopped before the remaining files", file=sys.stderr)
-        return FAILED
     except OSError as error:
-        if arguments.debug:
+        if arguments.debug and not isinstance(error, BrokenPipeError):
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        say(f"lightsr-infer: {where}{error.strerror or type(error).__name__}", sys.stderr)
-        return FAILED
+        return endings.of_system("lightsr-infer", error, unread="stopped before the remaining files")
     except Exception as error:
         if arguments.debug:
             raise
         # Only the kind: a foreign message may quote what it choked on, a patient's data.
         print(f"lightsr-infer: unexpected {type(error).__name__}; --debug shows where", file=sys.stderr)
         return FAILED
+
+
+def _status(arguments: argparse.Namespace, options: DicomOptions, command: Sequence[str]) -> int:
+    if arguments.demo is not None:
+        return _demo(arguments)
+    if arguments.list_models:
+        return _list_models(arguments)
+    if arguments.info is not None:
+        return _info(arguments)
+    if arguments.self_test is not None:
+        return _self_test(arguments)
+    return _infer(arguments, options, command)
 
 
 def _prepare_process() -> None:
@@ -166,7 +166,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     rows = run(arguments.demo, threads=arguments.threads, overwrite=arguments.force)
     if arguments.json:
         for row in rows:
-            print(json.dumps(dataclasses.asdict(row), default=str))
+            print(json.dumps(FORMAT | dataclasses.asdict(row), default=str))
         return DONE
     print(f"{'image':<16}{'model':<12}{'size in':>10}{'size out':>11}{'ms':>7}{'peak MiB':>10}  written")
     for row in rows:
@@ -183,7 +183,7 @@ def _list_models(arguments: argparse.Namespace) -> int:
 
     for entry in bundled_models():
         if arguments.json:
-            print(json.dumps(dataclasses.asdict(entry)))
+            print(json.dumps(FORMAT | dataclasses.asdict(entry)))
         else:
             print(f"{entry.name:<8} x{entry.scale}  {entry.precision}")
     return DONE
@@ -202,7 +202,7 @@ def _info(arguments: argparse.Namespace) -> int:
     card = {"file": label_of(found), "sha256": hashlib.sha256(content).hexdigest()} | card
     card |= {"bytes": len(content), "opset": summary.opset, "operators": summary.operators}
     if arguments.json:
-        print(json.dumps(card))
+        print(json.dumps(FORMAT | card))
         return DONE
     for key, value in card.items():
         print(f"{key:<18} {value if isinstance(value, str | int | float) else json.dumps(value)}")
@@ -210,21 +210,28 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _self_test(arguments: argparse.Namespace) -> int:
-    from lightsr import machine
-    from lightsr.model import Model, bundled_models, find
+    from lightsr import machine, processor
+    from lightsr.model import Model, bundled_models, find, label_of
 
     if arguments.self_test:
         chosen = [find(arguments.self_test, scale=arguments.scale, precision=arguments.precision)]
     else:
         chosen = list(bundled_models())
-    print("\n".join(machine.lines()))
+    if not arguments.json:
+        print("\n".join(machine.lines()))
     failed = 0
     for entry in chosen:
+        message = None
         try:
-            model = Model.open(entry, threads=arguments.threads)
+            Model.open(entry, threads=arguments.threads)
         except LightsrError as error:
             failed += 1
-            say(f"lightsr-infer: {error}", sys.stderr)
-        else:
-            print(f"{model.label}: gives on this machine what it gave at export")
+            message = str(error)
+            say(f"lightsr-infer: {message}", sys.stderr)
+        if arguments.json:
+            told = {"model": label_of(entry), "passes": message is None, "message": message}
+            where = {"versions": machine.versions(), "processor": processor.describe().label}
+            print(json.dumps(FORMAT | told | where))
+        elif message is None:
+            print(f"{label_of(entry)}: gives on this machine what it gave at export")
     return FAILED if failed else DONE

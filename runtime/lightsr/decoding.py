@@ -158,6 +158,8 @@ def _openjpeg(task: Task) -> Decode:
 def _gdcm(task: Task) -> Decode:
     import gdcm
 
+    from lightsr import jpegs
+
     def decode(content: bytes) -> bytes:
         fragment = gdcm.Fragment()
         fragment.SetByteStringValue(content)
@@ -180,7 +182,8 @@ def _gdcm(task: Task) -> Decode:
         decoded: bytes = image.GetBuffer().encode("utf-8", "surrogateescape")
         return decoded
 
-    return decode
+    kinds = (jpegs.LOSSLESS,) if task.codec == "JPEG lossless" else jpegs.FRAMES
+    return lambda content: jpegs.checked(content, decode, kinds)
 
 
 def _rle(task: Task) -> Decode:

@@ -53,7 +53,9 @@ SHORTEST_RUN = 3
 def check(compression: Compression) -> None:
     """Raise `OutputError` where what encodes this form is not installed."""
     if compression == "j2k-lossless" and importlib.util.find_spec("openjpeg") is None:
-        raise OutputError("--compress j2k-lossless: its encoder is missing: pip install 'lightsr[dicom]', or take rle")
+        raise OutputError(
+            "--compress j2k-lossless: its encoder is missing: pip install pylibjpeg-openjpeg, or take rle"
+        )
 
 
 class PixelData:

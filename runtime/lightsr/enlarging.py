@@ -18,6 +18,7 @@ from lightsr.errors import ImageError, MemoryLimitError
 from lightsr.image import Frames, Image
 from lightsr.intensity import IntensityMap
 from lightsr.levels import FrameRows, Levels
+from lightsr.memory import PARENT_BYTES
 from lightsr.model import Bound
 from lightsr.resample import interpolate
 from lightsr.tiling import TilePlan
@@ -122,7 +123,7 @@ def planned(frames: Frames, upscaler: Upscaler, *, beside: int = 0) -> TilePlan:
         whole = "" if frames.band is not None else ", which are decoded as a whole,"
         raise MemoryLimitError(
             f"{frames.source}: {frames.size[1]}x{frames.size[0]} pixels{whole} need {needed} of memory; {allowed} are "
-            f"allowed; give --max-memory {needed} or more, with --jobs for each of them",
+            f"allowed; give --max-memory {needed} or more, with --jobs {shown(PARENT_BYTES)} more",
             allowed=error.allowed,
             needed=error.needed,
         ) from error

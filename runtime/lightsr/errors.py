@@ -1,6 +1,11 @@
 """Everything that lightsr raises on purpose."""
 
 
+def install(extra: str) -> str:
+    """Command that installs what training, export or benchmarks need, from a release or from the sources."""
+    return f"pip install 'lightsr[{extra}]', or '.[{extra}]' in the folder of the sources"
+
+
 class LightsrError(Exception):
     """A problem that the person who called can act on; the message is one line.
 
@@ -32,6 +37,12 @@ class PackageError(ImageError):
     """An image for which an optional package is not installed; nothing is wrong with it."""
 
     reason = "package"
+
+
+class ChangedError(ImageError):
+    """An image that somebody wrote to while it was read; whole, it may be a good one."""
+
+    reason = "changed"
 
 
 class MemoryLimitError(ImageError):

@@ -140,9 +140,9 @@ def _npy() -> Any:
 DICOM = Format("DICOM", signatures.is_dicom, _dicom, _derive, frozenset({".dcm", ".dicom", ".ima"}))
 
 FORMATS = (
+    DICOM,  # first: its preamble may be the beginning of any other format, and does not decide (PS3.10, 7.1)
     Format("PNG", signatures.is_png, _raster, _raster, frozenset({".png"})),
     Format("JPEG", signatures.is_jpeg, _raster, _raster, frozenset({".jpg", ".jpeg"}), result=".png"),
-    DICOM,  # before TIFF: the preamble of a DICOM file may be the header of a TIFF (PS3.10, 7.1)
     Format("TIFF", signatures.is_tiff, _tiff, _tiff, frozenset({".tif", ".tiff"})),
     Format("NIfTI", signatures.is_nifti, _nifti, _nifti, frozenset({".nii"})),
     Format("gzipped NIfTI", signatures.is_gzipped_nifti, _nifti, _nifti, frozenset({".nii.gz"})),
@@ -175,10 +175,12 @@ def detect(path: Path, options: DicomOptions = DEFAULTS) -> Format:
         if options.force_read:
             return DICOM
         raise ImageError(f"{path}: perhaps a DICOM data set, without its 128-byte preamble; --force-read reads it")
-    if start.startswith(signatures.ZIP_MAGIC):
-        raise ImageError(f"{path}: a ZIP archive (an .npz is one); unpack it, an .npy of one picture is allowed")
+    from lightsr import foreign
+
+    name, cure = foreign.named(start)
     which = "" if options.force_read else " (with its 128-byte preamble)"
-    raise ImageError(f"{path}: neither PNG, JPEG, TIFF, NIfTI, NPY nor DICOM{which}; choose files with --glob")
+    found = f"{name}, and neither" if name else "neither"
+    raise ImageError(f"{path}: {found} PNG, JPEG, TIFF, NIfTI, NPY nor DICOM{which}; {cure}")
 
 
 def promised(path: Path) -> str:

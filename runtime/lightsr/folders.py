@@ -2,6 +2,7 @@
 
 import fnmatch
 import os
+import re
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -59,14 +60,16 @@ def mirrored(source: Path, target: Path, pattern: str) -> Iterator[Job]:
         yield Job(source, target / source.name if target.is_dir() else target)
         return
     if not source.is_dir():
-        what = "not a regular file" if source.exists() else "no such file or folder"
-        raise ImageError(f"{source}: {what}")
+        raise ImageError(f"{source}: {_missing(source, target)}")
     if target.exists() and not target.is_dir():
         raise OutputError(f"{target}: a file; a folder of images needs a folder to go to")
     _refuse_overlap(source, target)
     jobs = list(_inside(source, target, pattern))
     if not jobs:
-        raise ImageError(f"{source}: no file that matches {pattern}")
+        how = "it is empty, or all in it is hidden"
+        if pattern != "*":
+            how = "--glob takes names as they are, without folders, such as '*.dcm'; hidden files are left out"
+        raise ImageError(f"{source}: no file that matches {pattern}; {how}")
     taken = {job.target for job in jobs}
     refuse_collisions(
         (  # only those are opened for which it matters
@@ -75,6 +78,25 @@ def mirrored(source: Path, target: Path, pattern: str) -> Iterator[Job]:
         target,
     )
     yield from jobs
+
+
+def _missing(source: Path, target: Path) -> str:
+    """What is said of an input that is neither file nor folder."""
+    text = os.fspath(source)
+    if source.exists():
+        return "not a regular file"
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):
+        return "an address of the network; files and folders are read, so download it first"
+    if text == "-":
+        return "standard input is not read; name a file or folder"
+    if any(letter in text for letter in "*?["):
+        return "no such file or folder; give the folder, and --glob '*.dcm' or the like takes files by name"
+    if target.exists():
+        return f"no such file or folder, and {target} is there; IN comes first, then OUT"
+    there = source.absolute()
+    while not there.exists():
+        name, there = there.name, there.parent
+    return f"no such file or folder; there is no {name} in {there}"
 
 
 def _result(job: Job) -> Path:

@@ -5,6 +5,7 @@ the file; what holds for all of them is part of the header. Clauses are of PS3.3
 standard.
 """
 
+import hashlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +25,9 @@ MEASURES, POSITION, ORIENTATION = "PixelMeasuresSequence", "PlanePositionSequenc
 
 RESCALE, WINDOW = "PixelValueTransformationSequence", "FrameVOILUTSequence"
 """Rescale slope and intercept, and window (C.7.6.16.2.9, C.7.6.16.2.10)."""
+
+MAPPING = "RealWorldValueMappingSequence"
+"""What stored values stand for in the world, several mappings perhaps (C.7.6.16.2.11)."""
 
 DERIVATION = "DerivationImageSequence"
 """How and from what a frame was derived (C.7.6.16.2.6)."""
@@ -159,7 +163,7 @@ def of(
     Returns
     -------
     FunctionalGroups
-        Its `one_scale` is False where the frames' rescaling differs.
+        Its `one_scale` is False where the frames' rescaling differs, or what their values stand for.
 
     Raises
     ------
@@ -188,7 +192,7 @@ def of(
 
 
 def _checked(groups: FunctionalGroups, own: Any, kind: str) -> tuple[str, ...]:
-    """Look at the groups of a frame; returns its rescaling, to be compared with that of others."""
+    """Look at the groups of a frame; returns what its values mean, to be compared with those of others."""
     twice = [tag for tag in own.keys() & groups.shared.keys() if not tag.is_private]
     if twice:
         raise ImageError(f"functional group {min(twice)} of its own and of all frames; either is allowed")
@@ -205,7 +209,7 @@ def _checked(groups: FunctionalGroups, own: Any, kind: str) -> tuple[str, ...]:
         component=str(frame_type.get("ComplexImageComponent", "")),
         presentation=str(frame_type.get("PixelPresentation", "")),
     )
-    return _rescale(groups.of(own, RESCALE))
+    return _rescale(groups.of(own, RESCALE)) + _mappings(own.get(MAPPING))
 
 
 def _rescale(item: Any) -> tuple[str, ...]:
@@ -221,3 +225,17 @@ def _rescale(item: Any) -> tuple[str, ...]:
     if not numbers[1]:
         raise ImageError("its RescaleSlope is 0, so that all its values mean the same; another is needed")
     return (*map(repr, numbers), str(item.get("RescaleType", "")))
+
+
+def _mappings(items: Any) -> tuple[str, ...]:
+    """A frame's own mappings to real world values, without the range that each is for; shared ones are equal anyway."""
+    found = []
+    for item in items or ():
+        units = (item.get("MeasurementUnitsCodeSequence") or [{}])[0]
+        numbers = [str(item.get(name)) for name in ("RealWorldValueSlope", "RealWorldValueIntercept")]
+        table = item.get("RealWorldValueLUTData")
+        if table is not None:
+            digest = hashlib.sha256(repr(list(table)).encode("ascii")).hexdigest()
+            numbers += [str(item.get("RealWorldValueFirstValueMapped")), digest]
+        found.append(repr((*numbers, str(units.get("CodeValue")), str(units.get("CodingSchemeDesignator")))))
+    return tuple(found)

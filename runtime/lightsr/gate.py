@@ -16,6 +16,7 @@ from typing import BinaryIO
 from lightsr import bare, kinds
 from lightsr.elements import LONG_LENGTH_VRS, FrameGroupsElement, PixelElement, Walk
 from lightsr.errors import ImageError, MemoryLimitError
+from lightsr.memory import PARENT_BYTES
 from lightsr.signatures import PREAMBLE_BYTES as PREAMBLE_BYTES
 from lightsr.signatures import is_dicom
 from lightsr.syntaxes import ALLOWED, DEFLATED, EXPLICIT, TRANSFER_SYNTAXES, TransferSyntax, name_of
@@ -118,6 +119,8 @@ def opened(path: Path, *, force: bool = False, room: int | None = None) -> Itera
             stream = bare.behind(missing, file)
             length += len(missing)
         uid, sop_class, start = _file_meta(stream, path)
+        if sop_class == kinds.MEDIA_DIRECTORY:
+            raise kinds.refusal(sop_class, path)
         if uid not in TRANSFER_SYNTAXES:
             raise ImageError(f"{path}: transfer syntax {name_of(uid)}; {ALLOWED}; decompress it first")
         syntax = TRANSFER_SYNTAXES[uid]
@@ -189,7 +192,8 @@ def _inflated(file: BinaryIO, start: int, length: int, path: Path, room: int | N
     if room is not None and needed > room:
         raise MemoryLimitError(
             f"{path}: deflated, and {needed >> 20} MiB when it is opened, for which {room >> 20} MiB of memory are "
-            f"allowed; give --max-memory {(needed >> 20) + DEFLATED_MIB}M or more, with --jobs for each of them",
+            f"allowed; give --max-memory {(needed >> 20) + DEFLATED_MIB}M or more, with --jobs "
+            f"{PARENT_BYTES >> 20}M more",
             allowed=room,
             needed=needed,
         )

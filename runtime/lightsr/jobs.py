@@ -23,6 +23,7 @@ from lightsr import strays
 from lightsr.errors import LightsrError, ModelError
 from lightsr.folders import Job
 from lightsr.manifest import ModelIdentity
+from lightsr.memory import PARENT_BYTES
 from lightsr.pipeline import Outcome
 from lightsr.worker import Setup, outcome_of, packed
 
@@ -31,9 +32,6 @@ STOP_SECONDS = 15
 
 TICK_SECONDS = 0.5
 """How often whoever waits for results is woken: for the clock of a bar, and for Ctrl-C on Windows."""
-
-PARENT_BYTES = 36 * 2**20
-"""Memory of the process that hands files out."""
 
 LEAST_WORKER_BYTES = 128 * 2**20
 """Memory below which no further worker is started: tiles would become small, and time be lost around them."""
@@ -125,22 +123,24 @@ class Pool:
     jobs : sequence of Job
     workers : int
         No more than there are jobs.
+    model : ModelIdentity, optional
+        Which model it must be, where some files were done with it already.
     """
 
-    def __init__(self, setup: Setup, jobs: Sequence[Job], workers: int) -> None:
+    def __init__(self, setup: Setup, jobs: Sequence[Job], workers: int, *, model: ModelIdentity | None = None) -> None:
         self._request = packed(setup)
         self._jobs = jobs
         self._pending = collections.deque(range(len(jobs)))
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._model: ModelIdentity | None = None
+        self._model = model
         self._stopping = False
         self._problem = ""
         self._workers: dict[int, _Worker] = {}
-        self._threads = [
-            threading.Thread(target=self._serve, args=(slot,), daemon=True) for slot in range(min(workers, len(jobs)))
-        ]
-        self._running = len(self._threads)
+        slots = range(min(workers, len(jobs)))
+        self._threads = [threading.Thread(target=self._serve, args=(slot,), daemon=True) for slot in slots]
+        self._done = [threading.Event() for _ in slots]
+        self._running = len(slots)
 
     def __enter__(self) -> "Pool":
         for thread in self._threads:
@@ -158,7 +158,7 @@ class Pool:
         Yields
         ------
         ModelIdentity
-            Once, before anything else.
+            Once, before anything else, unless it was known.
         Finished
         Note
         None
@@ -197,16 +197,22 @@ class Pool:
         try:
             for worker in workers:
                 worker.end()
-            deadline = time.monotonic() + STOP_SECONDS
-            for thread in self._threads:
-                while thread.is_alive() and time.monotonic() < deadline:
-                    thread.join(TICK_SECONDS)
+            self._wait(STOP_SECONDS)
         except KeyboardInterrupt:  # once more: at once
             pass
         for worker in workers:
             worker.kill()
-        for thread in self._threads:
-            thread.join(STOP_SECONDS)
+        self._wait(STOP_SECONDS)
+
+    def _wait(self, seconds: float) -> None:
+        """Until every thread has cleared up behind its worker, or so long.
+
+        Not by `Thread.join`: up to Python 3.12 an interrupt during it marks a thread as ended that goes on.
+        """
+        deadline = time.monotonic() + seconds
+        for done in self._done:
+            while not done.wait(TICK_SECONDS) and time.monotonic() < deadline:
+                pass
 
     def _serve(self, slot: int) -> None:
         """One worker after the other, as long as there are files."""
@@ -237,6 +243,7 @@ class Pool:
                 worker.close()
             if deserted:
                 self._events.put(LightsrError(f"{self._problem}; fewer --jobs need less memory"))
+            self._done[slot].set()
 
     def _next(self) -> int | None:
         with self._lock:

@@ -7,13 +7,13 @@ is, comes out with a part that nobody has seen.
 References
 ----------
 ITU-T T.81 (ISO/IEC 10918-1): markers in B.1.1.3, frame and scan headers in B.2.2 and B.2.3, order
-of the blocks in A.2, progressions in G.1.1.
+of the blocks in A.2, progressions in G.1.1, lossless processes in annex H.
 """
 
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,9 +22,12 @@ EOI, SOS, DRI, TEM = 0xD9, 0xDA, 0xDD, 0x01
 PROGRESSIVE = 0xC2
 
 FRAMES = (0xC0, 0xC1, PROGRESSIVE)
-"""Frame headers (SOF) that are read; others are arithmetic, lossless or hierarchical."""
+"""Frame headers (SOF) that are read of files; others are arithmetic, lossless or hierarchical."""
 
-OTHER_FRAMES = frozenset({0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
+LOSSLESS = 0xC3
+"""Frame header of what DICOM files may have besides."""
+
+ALL_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
 MAX_OTHER_BYTES = 8 << 20
 """In front of the first scan and between scans: thumbnails and colour profiles have up to some MiB."""
@@ -56,7 +59,8 @@ class Layout:
     rows, columns : int
     sampling : dict of int to (int, int)
         Horizontal and vertical sampling factors of each component, by its identifier.
-    progressive : bool
+    kind : int
+        Marker of its frame header.
     ends : list of int
         Where the bytes of each scan end.
     sent : int
@@ -68,19 +72,20 @@ class Layout:
     rows: int
     columns: int
     sampling: dict[int, tuple[int, int]]
-    progressive: bool
+    kind: int
     ends: list[int] = field(default_factory=list)
     sent: int = 0
     left: dict[int, list[int]] = field(default_factory=dict)
 
     def units(self, components: list[int]) -> int:
         """Number of units (MCU) of a scan: blocks of a single component, else all of a place in the picture (A.2)."""
+        side = 1 if self.kind == LOSSLESS else 8
         most = [max(factors[axis] for factors in self.sampling.values()) for axis in (0, 1)]
         if len(components) > 1:
-            return -(-self.columns // (8 * most[0])) * -(-self.rows // (8 * most[1]))
+            return -(-self.columns // (side * most[0])) * -(-self.rows // (side * most[1]))
         own = self.sampling[components[0]]
-        columns, rows = (-(-side * own[axis] // most[axis]) for axis, side in enumerate((self.columns, self.rows)))
-        return -(-columns // 8) * -(-rows // 8)
+        columns, rows = (-(-length * own[axis] // most[axis]) for axis, length in enumerate((self.columns, self.rows)))
+        return -(-columns // side) * -(-rows // side)
 
 
 def frame(head: bytes) -> Layout:
@@ -102,13 +107,15 @@ def frame(head: bytes) -> Layout:
     return found
 
 
-def layout(content: bytes) -> Layout:
+def layout(content: bytes, kinds: Collection[int] = FRAMES) -> Layout:
     """Walk over the markers of a JPEG up to its end.
 
     Parameters
     ----------
     content : bytes
         A whole file; what follows its end does not matter.
+    kinds : collection of int
+        Frame headers that are allowed.
 
     Raises
     ------
@@ -122,7 +129,7 @@ def layout(content: bytes) -> Layout:
     """
     found: Layout | None = None
     interval = 0
-    for segment in _segments(content):
+    for segment in _segments(content, kinds):
         found = segment.frame
         if segment.marker == DRI:
             interval = int.from_bytes(segment.body[:2], "big")
@@ -151,7 +158,7 @@ class _Segment(NamedTuple):
     frame: Layout | None
 
 
-def _segments(content: bytes) -> Iterator[_Segment]:
+def _segments(content: bytes, kinds: Collection[int] = FRAMES) -> Iterator[_Segment]:
     if content[:2] != b"\xff\xd8":
         raise ValueError("that does not begin as one")
     found: Layout | None = None
@@ -170,10 +177,10 @@ def _segments(content: bytes) -> Iterator[_Segment]:
         if length < 2 or start > len(content):
             raise ValueError("that ends inside a segment")
         body = content[position + 2 : start]
-        if marker in OTHER_FRAMES or (marker in FRAMES and found is not None):
-            raise ValueError("of a kind that is not read, or of two frames")
-        if marker in FRAMES:
-            found = _frame(body, progressive=marker == PROGRESSIVE)
+        if marker in ALL_FRAMES:
+            if marker not in kinds or found is not None:
+                raise ValueError("of a kind that is not read, or of two frames")
+            found = _frame(body, marker)
         if marker == SOS:
             match = _END_OF_SCAN.search(content, start)
             if match is None:
@@ -194,7 +201,7 @@ def _marker(content: bytes, position: int) -> tuple[int, int]:
     return content[position], position + 1
 
 
-def _frame(body: bytes, *, progressive: bool) -> Layout:
+def _frame(body: bytes, kind: int) -> Layout:
     try:
         _, rows, columns, count = struct.unpack_from(">BHHB", body)
         parts = [struct.unpack_from("BB", body, 6 + 3 * index) for index in range(count)]
@@ -204,7 +211,7 @@ def _frame(body: bytes, *, progressive: bool) -> Layout:
     fits = all(1 <= factor <= 4 for factors in sampling.values() for factor in factors)
     if not rows or not columns or len(sampling) != count or not 1 <= count <= 4 or not fits:
         raise ValueError("with a damaged frame header")
-    return Layout(rows, columns, sampling, progressive)
+    return Layout(rows, columns, sampling, kind)
 
 
 def _take_scan(content: bytes, scan: _Segment, of: Layout, interval: int) -> None:
@@ -214,7 +221,7 @@ def _take_scan(content: bytes, scan: _Segment, of: Layout, interval: int) -> Non
     components = [header[1 + 2 * index] for index in range(count)] if len(header) == 4 + 2 * count else []
     if not components or not set(components) <= set(of.sampling):
         raise ValueError("with a damaged scan header")
-    first, last, bits = (header[-3], header[-2], header[-1] & 15) if of.progressive else (0, 63, 0)
+    first, last, bits = (header[-3], header[-2], header[-1] & 15) if of.kind == PROGRESSIVE else (0, 63, 0)
     if not first <= last <= 63:
         raise ValueError("with a damaged scan header")
     for identifier in components:
@@ -228,12 +235,13 @@ def _take_scan(content: bytes, scan: _Segment, of: Layout, interval: int) -> Non
     of.sent += scan.end - scan.start
 
 
-def padded(content: bytes) -> bytes:
+def padded(content: bytes, kinds: Collection[int] = FRAMES) -> bytes:
     """The same JPEG with bytes behind every scan, which no decoder needs that has all of it.
 
     Parameters
     ----------
-    content : bytes
+    content, kinds
+        As those of `layout`.
 
     Raises
     ------
@@ -241,13 +249,13 @@ def padded(content: bytes) -> bytes:
         As `layout`.
     """
     parts, before = [], 0
-    for end in layout(content).ends:
+    for end in layout(content, kinds).ends:
         parts += [content[before:end], PADDING]
         before = end
     return b"".join([*parts, content[before:]])
 
 
-def checked(content: bytes, decode: Callable[[bytes], Pixels]) -> Pixels:
+def checked(content: bytes, decode: Callable[[bytes], Pixels], kinds: Collection[int] = FRAMES) -> Pixels:
     """Pixels of a JPEG of which nothing is missing.
 
     A decoder that runs out of a scan's bytes takes those that `padded` put there, and another picture comes of
@@ -258,13 +266,15 @@ def checked(content: bytes, decode: Callable[[bytes], Pixels]) -> Pixels:
     content : bytes
     decode : callable
         Gives the pixels of a JPEG, in one piece.
+    kinds : collection of int
+        As that of `layout`.
 
     Raises
     ------
     ValueError
         As `layout`, or its scans end before its last row.
     """
-    expected = zlib.crc32(decode(padded(content)))
+    expected = zlib.crc32(decode(padded(content, kinds)))
     pixels = decode(content)
     if zlib.crc32(pixels) != expected:
         raise ValueError("that ends before its last row")

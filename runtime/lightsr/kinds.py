@@ -34,6 +34,9 @@ SOP_CLASSES = {
 ENHANCED = {"enhanced CT": "CT", "enhanced MR": "MR"}
 """Kinds whose frames have functional groups, and what each frame is."""
 
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+"""SOP class of a DICOMDIR (PS3.10, 8.6)."""
+
 CINE_KINDS = frozenset({"SC", "US", "XA"})
 """Kinds that may have several frames; those of the others would all claim one position in the patient."""
 
@@ -63,7 +66,8 @@ REFUSED_IMAGE_TYPES = {
                 "VELOCITY_MAP",
             ),
             *("T1 MAP", "T1_MAP", "T2 MAP", "T2_MAP", "T2_STAR_MAP", "R2_MAP", "R2_STAR_MAP", "B0 MAP"),
-            *("DIFFUSION MAP", "DIFFUSION_MAP", "ADC", "ADC_MAP", "FA", "FA_MAP"),
+            *("DIFFUSION MAP", "DIFFUSION_MAP", "ADC", "ADC_MAP", "EADC", "FA", "FA_MAP", "DENSITY MAP", "DENSITY_MAP"),
+            *("QMAP", "MULTI_QMAP"),
         ),
         "a phase, complex or quantitative map",
     ),
@@ -78,17 +82,22 @@ REFUSED_IMAGE_TYPES = {
 }
 """Image Type values whose pixels are no picture to be made sharper (PS3.3 C.8.2.1.1.1, C.8.3.1.1.1, C.8.11.7.1.4)."""
 
-REFUSED_FRAME_TYPES = {
+REFUSED_CONTRASTS = {
     **dict.fromkeys(("ADC", "DIFFUSION_ANISO", "DIFFUSION_ATTNTD", "FA"), "a diffusion map"),
     **dict.fromkeys(("MTT", "RCBF", "RCBV", "TTP", "TMAX", "NEI", "R_COEFFICIENT"), "a perfusion map"),
+    **dict.fromkeys(("CBF", "CBV", "RELCBF", "RELCBV", "RELMTT", "CORRELCBV", "PBP", "KTRANS"), "a perfusion map"),
+    **dict.fromkeys(("CBF BASIC", "CBV BASIC", "RCBF BASIC", "RCBV BASIC", "RLEAKAGE"), "a perfusion map"),
+    **dict.fromkeys(("MTT BASIC", "TTP BASIC", "TMAX BASIC"), "a perfusion map"),
     **dict.fromkeys(("T1_MAP", "T2_MAP", "T2_STAR_MAP", "R1_MAP", "R2_MAP", "R2_STAR_MAP", "RHO"), "a relaxation map"),
     **dict.fromkeys(("METABOLITE_MAP", "FAT_FRACTION", "WATER_FRACTION", "FIELD_MAP", "B0_MAP"), "a quantitative map"),
     **dict.fromkeys(("TEMPERATURE", "TCS", "VELOCITY", "SCM", "SNR_MAP", "QUANTITY"), "a quantitative map"),
-    **dict.fromkeys(("T_TEST", "Z_SCORE", "STD_DEVIATION"), "a statistical map"),
-    **dict.fromkeys(("SUBTRACTION", "DIVISION"), "a difference or ratio"),
+    **dict.fromkeys(("T_TEST", "TTEST", "Z_SCORE", "STD_DEVIATION"), "a statistical map"),
+    **dict.fromkeys(("SUBTRACTION", "DIVISION", "SUB", "MODULUS SUBTRACT", "PHASE SUBTRACT"), "a difference or ratio"),
     "M_MODE": "one line over time",
 }
-"""Frame Type values of enhanced images, beside those of the single-frame kind (PS3.3 C.8.16.1, C.8.13.3.1.1)."""
+"""Image Type and Frame Type of what was computed from other CT and MR images (PS3.3 C.8.16.1.4, C.8.13.1.1.1.4,
+C.8.3.1.1.1), and scanners' own words for it. Images of one frame that were made of enhanced ones keep their words.
+"""
 
 REFUSED_COMPONENTS = frozenset({"PHASE", "REAL", "IMAGINARY"})
 """Values of Complex Image Component whose pixels are parts of a complex number (PS3.3 C.8.13.3.1.2)."""
@@ -187,7 +196,7 @@ def check_frame(kind: str, types: list[str], *, component: str, presentation: st
 def _check_types(kind: str, types: list[str]) -> None:
     """Refuse by values of Image Type, or of a frame's Frame Type."""
     single = ENHANCED.get(kind, kind)
-    refused = REFUSED_IMAGE_TYPES.get(single, {}) | (REFUSED_FRAME_TYPES if kind in ENHANCED else {})
+    refused = REFUSED_IMAGE_TYPES.get(single, {}) | (REFUSED_CONTRASTS if single in ENHANCED.values() else {})
     for value in types:
         if value.upper() in refused:
             what = refused[value.upper()]
@@ -196,6 +205,8 @@ def _check_types(kind: str, types: list[str]) -> None:
 
 def refusal(uid: str, path: Path) -> ImageError:
     """What is said of a file of the SOP class `uid`, which is none of `SOP_CLASSES`."""
+    if uid == MEDIA_DIRECTORY:
+        return ImageError(f"{path}: a DICOMDIR, which lists files and is no image; give the folder of these files")
     from pydicom.uid import UID  # a table of names; nothing of the file is parsed
 
     name = UID(uid).name if uid else ""

@@ -11,6 +11,9 @@ from lightsr.processor import SYSTEM, file_text
 UNLIMITED = 2**60
 """Bytes from which on a limit is none: version 1 of control groups writes one near 2**63."""
 
+PARENT_BYTES = 36 * 2**20
+"""Of a command with several jobs, what the process takes that hands files out."""
+
 
 def peak_mib() -> float:
     """Peak resident set of this process since it started, MiB; 0 where the system does not tell.

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -30,6 +31,9 @@ DEFAULT_PRECISION: Precision = "int8"
 PREFERRED_NAMES = ("base", "tiny")
 """Bundled model that is taken where none is named: the first that exists at the scale."""
 
+
+TRAINED_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".safetensors", ".h5", ".pb"})
+"""Ends of files that hold networks, and no model of the runtime."""
 
 INT8_ENDING, FP32_ENDING = "-int8.onnx", "-fp32.onnx"
 """How the names of lightsr-export's files end."""
@@ -92,10 +96,51 @@ def find(
         for entry in models:
             if (entry.name, entry.scale, entry.precision) == (name, scale, precision):
                 return entry
-    known = ", ".join(f"{m.name} x{m.scale} {m.precision}" for m in models)
+    if model is not None and (told := _no_model(model)):
+        raise ModelError(f"{model}: {told}")
     wanted = f"model '{model}'" if model is not None else "a model"
-    meant = suggestion(names[0], {entry.name for entry in models}) if model is not None else ""
-    raise ModelError(f"{wanted} x{scale} {precision}: not bundled; there are {known}, or give an .onnx file{meant}")
+    meant = _meant(names[0], models) if model is not None else ""
+    raise ModelError(
+        f"{wanted} x{scale} {precision}: not bundled; there are {listed(models)}, or give an .onnx file{meant}"
+    )
+
+
+def listed(models: Iterable[BundledModel]) -> str:
+    """Models in few words.
+
+    >>> listed(bundled_models())
+    'base x2 x3 x4 x8 and tiny x2 x4, in fp32 and int8'
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for entry in models:
+        scales = found.setdefault(entry.precision, {}).setdefault(entry.name, [])
+        scales.append(f"x{entry.scale}")
+    told: dict[str, list[str]] = {}
+    for precision, names in found.items():
+        told.setdefault(" and ".join(" ".join([name, *scales]) for name, scales in names.items()), []).append(precision)
+    return "; ".join(f"{what}, in {' and '.join(precisions)}" for what, precisions in told.items())
+
+
+def _meant(name: str, models: Iterable[BundledModel]) -> str:
+    """What a name that no bundled model has may stand for; files and records call models NAME-xS-PRECISION."""
+    for entry in models:
+        if name in (f"{entry.name}-x{entry.scale}", entry.file_name.removesuffix(".onnx")):
+            precision = f" --precision {entry.precision}" if name.endswith(entry.precision) else ""
+            return f"; did you mean --model {entry.name} --scale {entry.scale}{precision}?"
+    return suggestion(name, {entry.name for entry in models})
+
+
+def _no_model(model: str | os.PathLike[str]) -> str:
+    """What is said of a path that can be no model, "" where it is none."""
+    path = Path(model)
+    if path.suffix in TRAINED_SUFFIXES:
+        return "weights of a training; lightsr-export makes an .onnx of what lightsr-train wrote, and nothing else runs"
+    if path.is_dir():
+        return "a folder; name the .onnx file in it, or, of a run of lightsr-train, what lightsr-export made of it"
+    if path.suffix or len(path.parts) > 1:
+        what = "no .onnx file" if path.exists() else "no such file, and no .onnx"
+        return f"{what}; an .onnx of lightsr-export is needed, or a name of --list-models"
+    return ""
 
 
 def read(model: BundledModel | Path) -> bytes:
@@ -113,7 +158,8 @@ def read(model: BundledModel | Path) -> bytes:
         return content
     try:
         if not model.is_file():
-            raise ModelError(f"{model}: {'not a regular file' if model.exists() else 'no such model file'}")
+            what = "not a regular file" if model.exists() else "no such model file"
+            raise ModelError(f"{model}: {what}; an .onnx of lightsr-export is needed, or a name of --list-models")
         if model.stat().st_size > MAX_MODEL_BYTES:
             raise ModelError(f"{model}: larger than {MAX_MODEL_BYTES // 2**20} MiB; not a lightsr model")
         return model.read_bytes()

@@ -148,7 +148,7 @@ def _nibabel(path: Path) -> Any:
     try:
         import nibabel
     except ImportError as error:
-        raise PackageError(f"{path}: a NIfTI, which needs nibabel; pip install 'lightsr[nifti]'") from error
+        raise PackageError(f"{path}: a NIfTI, which needs nibabel; pip install nibabel") from error
     return nibabel
 
 

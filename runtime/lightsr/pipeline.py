@@ -15,7 +15,7 @@ from lightsr import files, folders
 from lightsr.bands import Tally
 from lightsr.budget import FLOOR_BYTES
 from lightsr.enlarging import Band, enlarged_bands
-from lightsr.errors import ImageError, LightsrError, MemoryLimitError, OutputError, PackageError
+from lightsr.errors import ChangedError, ImageError, LightsrError, MemoryLimitError, OutputError, PackageError
 from lightsr.memory import peak_mib
 from lightsr.options import DEFAULTS, DicomOptions
 from lightsr.provenance import Producer
@@ -28,6 +28,7 @@ Status = Literal["done", "skipped", "refused", "failed"]
 
 REASONS = {
     "image": "the input cannot be read, or is refused because its meaning would be lost",
+    "changed": "somebody wrote to the input while it was read: it is still arriving, perhaps",
     "exists": "a result is there already",
     "output": "the result cannot be written",
     "system": "the system reported an error",
@@ -103,6 +104,7 @@ def enlarge_file(
     then written.
     """
     source_sha256 = target_sha256 = ""
+    before = _state(source)
     try:
         if skip_existing:
             if not target.is_file() or files.promises_another(target):
@@ -113,13 +115,16 @@ def enlarge_file(
             source_sha256 = sha256(source)
         kind = files.detect(source, options)
         target = files.result_path(kind, source, target)
-        outcome = _enlarge_file(kind, source, target, upscaler, overwrite, options)
+        outcome = _enlarge_file(kind, source, target, upscaler, overwrite, options, before)
         if digests and outcome.status == "done":
             target_sha256 = sha256(outcome.target)
-    except LightsrError as error:
-        # What the system said about a file that may be a good one is no refusal.
+    except LightsrError as caught:
+        # What is wrong with a file that changes, or the system said about one, may be gone the next time.
+        error = _changed(source) if isinstance(caught, ImageError) and _state(source) != before else caught
         of_system = isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
-        at_fault = isinstance(error, ImageError) and not isinstance(error, PackageError | MemoryLimitError)
+        at_fault = isinstance(error, ImageError) and not isinstance(
+            error, ChangedError | PackageError | MemoryLimitError
+        )
         status: Status = "refused" if at_fault and not of_system else "failed"
         outcome = Outcome(source, target, status, message=str(error), reason=error.reason)
     except OSError as error:
@@ -131,6 +136,19 @@ def enlarge_file(
     return replace(outcome, source_sha256=source_sha256, target_sha256=target_sha256)
 
 
+def _state(path: Path) -> tuple[int, ...]:
+    """What becomes another where somebody writes to a file, or puts another in its place."""
+    try:
+        found = path.stat()
+    except OSError:  # not there, or removed since: then nobody goes on with it
+        return ()
+    return found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino
+
+
+def _changed(path: Path) -> ChangedError:
+    return ChangedError(f"{path}: was written to while it was read; once more, when it is whole")
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
@@ -138,7 +156,13 @@ def sha256(path: Path) -> str:
 
 
 def _enlarge_file(
-    kind: files.Format, source: Path, target: Path, upscaler: Upscaler, overwrite: bool, options: DicomOptions
+    kind: files.Format,
+    source: Path,
+    target: Path,
+    upscaler: Upscaler,
+    overwrite: bool,
+    options: DicomOptions,
+    before: tuple[int, ...],
 ) -> Outcome:
     if target.exists() and target.samefile(source):
         raise OutputError(f"{target}: is the input itself; choose another output")
@@ -168,6 +192,8 @@ def _enlarge_file(
         permissions = source.stat().st_mode & 0o666 | 0o200
         with files.new_file(target, overwrite=overwrite, permissions=permissions) as file:
             kind.write(frames, timed(bands), scale=scale, producer=producer, options=options, file=file)
+            if _state(source) not in ((), before):  # of two halves that do not belong together, perhaps
+                raise _changed(source)
         return Outcome(
             source,
             target,

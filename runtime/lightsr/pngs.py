@@ -22,6 +22,15 @@ from lightsr.signatures import PNG_SIGNATURE
 COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 """IHDR colour types."""
 
+CURES = {
+    0: "save it as 8-bit grey",
+    2: "save its channels as 16-bit grey each, or as 8-bit RGB if that loses nothing",
+    3: "save it as RGB, or as grey if it is",
+    4: "save it without its alpha channel",
+    6: "save it without its alpha channel",
+}
+"""What to do with a PNG of a colour type and depth that is not read."""
+
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row, and steps, of the passes of an interlaced PNG."""
 
@@ -145,7 +154,7 @@ def _checked_header(header: bytes, path: Path) -> bytes:
     if (colour, depth) not in {(0, 8), (0, 16), (2, 8)}:
         raise ImageError(
             f"{path}: a PNG of {depth}-bit {name}; 8- or 16-bit grey and 8-bit RGB are allowed; "
-            "convert it without losing values first"
+            f"{CURES.get(colour, 'save it as one of these')} first"
         )
     if not width or not height or ways[:2] != [0, 0] or ways[2] > 1:
         raise ImageError(f"{path}: a PNG of {width}x{height} pixels, or packed in no known way; it is damaged")

@@ -35,11 +35,15 @@ def say(text: str, stream: TextIO | None) -> None:
         stream.flush()
 
 
+def redraws(stream: TextIO | None) -> bool:
+    """Whether a line on a stream can be drawn anew: it is a terminal, and one that can go back (TERM is not "dumb")."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM", "") != "dumb"
+
+
 class Console:
     """Lines on both streams, under which a bar stays in its place.
 
-    The bar is drawn without colour, on standard error, and only if that is a terminal which can
-    go back in a line (TERM is not "dumb").
+    The bar is drawn without colour, on standard error, and only where `redraws`.
 
     Parameters
     ----------
@@ -52,8 +56,7 @@ class Console:
         self.finished = self.worked = 0
         self._name = ""
         self._stream = sys.stderr
-        terminal = self._stream is not None and self._stream.isatty()
-        self.live = terminal and total > 1 and os.environ.get("TERM", "") != "dumb"
+        self.live = total > 1 and redraws(self._stream)
         self._shared = sys.stdout is not None and sys.stdout.isatty()
         self._started = time.monotonic()
         self._drawn = -DRAW_SECONDS

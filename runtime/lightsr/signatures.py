@@ -13,7 +13,6 @@ NPY_MAGIC = b"\x93NUMPY"
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
 
-ZIP_MAGIC = b"PK\x03\x04"
 
 PREAMBLE_BYTES = 128
 """Free bytes before the letters DICM (PS3.10, 7.1)."""

@@ -66,8 +66,8 @@ DECODERS = {
     "RLE": ("", ""),
     "JPEG": ("PIL", "pillow"),
     "J2K": ("PIL", "pillow"),
-    "JPEG-LS": ("jpeg_ls", "'lightsr[dicom]'"),
-    "HTJ2K": ("openjpeg", "'lightsr[dicom]'"),
+    "JPEG-LS": ("jpeg_ls", "pyjpegls"),
+    "HTJ2K": ("openjpeg", "pylibjpeg-openjpeg"),
     "JPEG lossless": ("gdcm", "python-gdcm"),
     "JPEG of 12 bits": ("gdcm", "python-gdcm"),
 }

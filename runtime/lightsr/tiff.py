@@ -297,7 +297,7 @@ def write(
     try:
         import tifffile
     except ImportError as error:
-        raise PackageError(f"{frames.source}: a TIFF, which tifffile writes; pip install 'lightsr[tiff]'") from error
+        raise PackageError(f"{frames.source}: a TIFF, which tifffile writes; pip install tifffile") from error
     source: Header = frames.header
     rows, columns = (scale * side for side in frames.size)
     colour = frames.photometric == "RGB"

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -8,13 +9,16 @@ from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from lightsr import raster
-from lightsr_bench import device, device_report, documents, limits, networks, target
+from lightsr_bench import cli, device, device_report, documents, limits, networks, target
 from lightsr_bench.cli import main
 from lightsr_bench.device import Row
 from lightsr_bench.networks import Network
 from lightsr_bench.worker import Job, Result
+
+from tests.schemas import problems
 
 
 @pytest.fixture
@@ -103,8 +107,6 @@ def test_ctrl_c_ends_the_measured_process_and_writes_the_file(tmp_path: Path) ->
         stderr=subprocess.PIPE,
         text=True,
     )
-    import psutil
-
     me = psutil.Process(process.pid)
     end = time.monotonic() + 60
     while not any("lightsr_bench.worker" in " ".join(child.cmdline()) for child in me.children()):
@@ -136,6 +138,7 @@ def test_the_command_writes_a_document_that_can_be_read_back(
     assert "| broken | failed: " in printed
     content = documents.read(out)
     assert "$LIGHTSR_PEERS/broken.onnx" in content["command"]
+    assert problems(content, "bench-device") == []
     report = device_report.from_document(content)
     assert report.random_weights == {"ESPCN-1ch_x2"}
     assert set(report.failures) == {"broken"}
@@ -184,7 +187,7 @@ def test_bystanders_are_what_our_processes_did_not_use(monkeypatch: pytest.Monke
     Every = namedtuple("Every", ["user", "system", "idle", "iowait"])
     Own = namedtuple("Own", ["user", "system", "children_user", "children_system", "elapsed"])
     now = {"clock": 100.0, "every": Every(50, 10, 900, 5), "own": Own(3, 1, 20, 2, 0)}
-    monkeypatch.setattr(device.psutil, "cpu_times", lambda: now["every"])
+    monkeypatch.setattr(psutil, "cpu_times", lambda: now["every"])
     monkeypatch.setattr(device.os, "times", lambda: now["own"])
     monkeypatch.setattr(device.time, "monotonic", lambda: now["clock"])
     others = device.Bystanders()
@@ -238,7 +241,7 @@ def test_where_nothing_can_be_written_nothing_is_measured(
         (
             ["device", "tiny"],
             "psutil",
-            "psutil is not installed; pip install 'lightsr[bench]' (on a device: pip install",
+            "in the folder of the sources; on a device, pip install onnx psutil",
         ),
         (["quality", "--data", "."], "skimage", "skimage is not installed; pip install 'lightsr[bench]'"),
     ],
@@ -269,3 +272,33 @@ def test_a_device_needs_no_pytorch_to_be_measured() -> None:
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert finished.returncode == 0, finished.stderr
     assert "| tiny-x2-int8 | lightsr | 32 | 1 |" in finished.stdout
+
+
+def test_results_are_compared_without_what_measures(tmp_path: Path) -> None:
+    results = sorted((Path(__file__).parents[2] / "docs" / "results").glob("device-*.json"))
+    assert results
+    code = (
+        "import sys\nfor name in ('psutil', 'onnx', 'cv2', 'torch'): sys.modules[name] = None\n"
+        f"from lightsr_bench.cli import main\nsys.exit(main(['compare', *{[str(path) for path in results]!r}]))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert finished.returncode == 0, finished.stderr
+    assert "| base-x2-int8 |" in finished.stdout
+
+
+class Terminal(io.StringIO):
+    """Standard error of a person."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("term", "drawn"), [("xterm", True), ("dumb", False)])
+def test_progress_is_drawn_where_a_line_can_be_drawn_anew(
+    term: str, drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", term)
+    cli._progress("measuring")
+    assert terminal.getvalue() == ("\r\x1b[Kmeasuring" if drawn else "")

@@ -13,6 +13,8 @@ from lightsr_bench.emulation import EmulatedRow
 from lightsr_bench.emulator import CPUS, EmulationError, Emulator
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.schemas import problems
+
 QEMU = """#!/bin/sh
 # Stands for qemu: runs the guest's program with this machine's Python.
 case "$*" in
@@ -252,6 +254,7 @@ def test_the_page_says_what_agrees_and_why_there_are_no_milliseconds(root: Path)
     content = emulation.document(rows, emulator.find("cortex-a76", root), ["device", "--emulate", "cortex-a76"])
     (root / "result.json").write_bytes(documents.dumps(content))
     content = documents.read(root / "result.json")
+    assert problems(content, "bench-emulation") == []
     assert (content["cpu"], content["boards"], content["qemu"]) == ("cortex-a76", "Raspberry Pi 5", "9.9.9")
     assert (content["onnxruntime"], content["size_px"], len(content["rows"])) == ("1.2", 64, 5)
     text = emulation.section(content)

@@ -9,6 +9,8 @@ from lightsr_bench.documents import DocumentError
 from lightsr_bench.experiment import ExperimentError
 from lightsr_train.settings import SettingsError
 
+from tests.schemas import problems
+
 SMALL = """
 title = "little"
 curves = true
@@ -57,6 +59,7 @@ def test_the_commands(images: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     arguments = ["experiment", str(config), "--out", str(tmp_path / "runs"), "--eval", str(images)]
     assert cli.main([*arguments, "--json", str(result)]) == 0
     first = json.loads(result.read_text())
+    assert problems(first, "bench-experiment") == []
     assert [row["name"] for row in first["variants"]] == ["dense", "one-shot", "espcn"]
     assert [row["steps"] for row in first["variants"]] == [4, 6, 4]
     assert [point["step"] for point in first["variants"][1]["curve"]] == [2, 4, 6]

@@ -24,6 +24,8 @@ from lightsr_train.dense import LightDense
 from lightsr_train.dimensions import NetworkConfig
 from lightsr_train.networks import build, dimensions
 
+from tests.schemas import problems
+
 SIDE_PX = 32
 LR = golden_input(3, (SIDE_PX, SIDE_PX))
 
@@ -173,6 +175,7 @@ def test_what_has_no_integer_form_says_why(without_int8: Measurement) -> None:
 def test_a_document_is_read_back(measured: Measurement, without_int8: Measurement) -> None:
     report = a_report(measured, without_int8, failures={"other-x2": "broken"})
     content = json.loads(documents.dumps(exporting_report.document(report, ["export"])))
+    assert problems(content, "bench-export") == []
     again = exporting_report.from_document(content)
     assert exporting_report.document(again, ["export"]) == content
     assert again.measurements[0].kernels["int8"][0].name == measured.kernels["int8"][0].name
@@ -282,4 +285,5 @@ def test_what_is_not_installed_is_named(missing: str) -> None:
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert finished.returncode == 1
-    assert finished.stderr == f"lightsr-bench: {missing} is not installed; pip install 'lightsr[bench]'\n"
+    assert finished.stderr.startswith(f"lightsr-bench: {missing} is not installed; pip install 'lightsr[bench]'")
+    assert len(finished.stderr.splitlines()) == 1

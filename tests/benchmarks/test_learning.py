@@ -7,6 +7,8 @@ from lightsr import raster
 from lightsr_bench import cli, learning
 from lightsr_bench.documents import DocumentError
 
+from tests.schemas import problems
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -27,6 +29,7 @@ def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     arguments += ["--target", "0.2", "--validate-every", "20", "--max-seconds", "40", "--json", str(file)]
     assert cli.main(arguments) == 0
     found = json.loads(file.read_text())
+    assert problems(found, "bench-training") == []
     tiny, espcn = found["networks"]
     assert (tiny["name"], espcn["name"]) == ("tiny", "espcn")
     assert 0 < tiny["reached_seconds"] < 40

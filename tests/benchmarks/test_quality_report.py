@@ -14,6 +14,7 @@ from lightsr_train.degradation import Degradation
 
 from tests.benchmarks.made import interpolations, write
 from tests.benchmarks.test_methods import network, not_a_number_below
+from tests.schemas import problems
 
 
 def score(path: str, method: str, psnr_db: float, **others: str) -> Score:
@@ -113,6 +114,7 @@ def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert not errors
     content = documents.read(path)
     assert content["command"].startswith("lightsr-bench quality --data $LIGHTSR_DATA/images --threads 1")
+    assert problems(content, "bench-quality") == []
     assert [entry["name"] for entry in content["networks"]] == ["tiny-x2-fp32", "tiny-x2-int8"]
     assert all(len(entry["sha256"]) == 64 and entry["engine"] == "lightsr" for entry in content["networks"])
     assert not content["interrupted"]

@@ -20,6 +20,8 @@ from lightsr_export.cli import main
 from lightsr_export.gate import Loss, Verdict
 from lightsr_train import checkpoint
 
+from tests.schemas import problems
+
 from .conftest import a_baseline, a_folder, a_network, a_run
 
 FILES = {"little-x2-fp32.onnx", "little-x2-int8.onnx", "report.json", "card.md"}
@@ -58,6 +60,7 @@ def test_it_writes_models_report_and_card(exported: Path) -> None:
 
 def test_the_report_is_about_these_files(exported: Path, run: Path) -> None:
     report = json.loads((exported / "report.json").read_text())
+    assert problems(report, "export-report") == []
     assert report["checkpoint"]["sha256"] == checkpoint.sha256(run)
     assert report["difference_to_torch"] <= 1e-5
     assert report["rewrites"] == ["weights", "stages", "deconvolution", "phases", "onnxsim", "linear"]
@@ -90,6 +93,7 @@ def test_json_is_the_report(run: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main([str(run), "-o", str(tmp_path / "o"), "--no-int8", "--json"]) == 0
     found = capsys.readouterr()
     assert json.loads(found.out) == json.loads((tmp_path / "o" / "report.json").read_text())
+    assert problems(json.loads(found.out), "export-report") == []
     assert names(tmp_path / "o") == FILES - {"little-x2-int8.onnx"}
     assert "next: lightsr-infer" in found.err
 

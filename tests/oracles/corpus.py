@@ -28,7 +28,7 @@ REASONS = (
     ),
     (r"transfer syntax .*decompress it first", "other compression"),
     (r"for which a decoder is missing", "decoder not installed"),
-    (r"enhanced MR, .* images are allowed|has functional groups", "other kind of object"),
+    (r"enhanced MR, .* images are allowed|a DICOMDIR|has functional groups", "other kind of object"),
     (r"a mammogram, of which", "mammogram"),
     (r"of several frames", "several frames in one place"),
     (

@@ -127,6 +127,25 @@ def test_damaged_ones_are_decoded_or_refused(tmp_path: Path) -> None:
         assert outcomes <= {(1, 64, 64), ()}
 
 
+@pytest.mark.parametrize("end", ["51", "57", "70"])
+def test_what_is_cut_off_and_ended_as_it_should_be_is_refused(end: str, tmp_path: Path) -> None:
+    """GDCM makes a grey or black part of what is missing, and says so to nobody."""
+    tools.need("dcmcjpeg")
+    rows, columns = np.mgrid[:96, :128]
+    values = (2000 + 900 * np.sin(columns / 9) + 600 * np.cos(rows / 7) + (rows * columns) % 37).astype(np.uint16)
+    source = save(a_dataset(values, BitsStored=12, HighBit=11), tmp_path / "a.dcm")
+    assert tools.run("dcmcjpeg", *CODERS[end], source, tmp_path / "b.dcm")[0] == 0
+    dataset = pydicom.dcmread(tmp_path / "b.dcm")
+    (frame,) = pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)
+    stop = frame.rindex(b"\xff\xd9")
+    for share in (0.5, 0.9, 0.99):
+        cut = frame[: int(stop * share)].rstrip(b"\xff") + b"\xff\xd9"
+        dataset.PixelData = pydicom.encaps.encapsulate([cut])
+        dataset.save_as(tmp_path / "c.dcm")
+        with pytest.raises(ImageError, match="frame 1 cannot be decoded"):
+            frames_of(tmp_path / "c.dcm")
+
+
 def test_lightsr_infer_reads_one(tmp_path: Path) -> None:
     """With the decoder's child, its limits and nothing of what GDCM says aloud."""
     tools.need("dcmcjpeg")

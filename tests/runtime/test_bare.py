@@ -112,7 +112,7 @@ def test_compressed_frames_need_their_meta_information(tmp_path: Path) -> None:
 def test_big_endian_is_not_guessed(tmp_path: Path) -> None:
     path = save(a_dataset(), tmp_path / "a.dcm", ExplicitVRBigEndian)
     path.write_bytes(data_set(path))
-    with pytest.raises(ImageError, match="neither PNG, JPEG, TIFF, NIfTI, NPY nor DICOM; choose"):
+    with pytest.raises(ImageError, match="neither PNG, JPEG, TIFF, NIfTI, NPY nor DICOM; convert it"):
         files.detect(path, FORCE)
 
 
@@ -183,7 +183,7 @@ def test_a_folder_takes_only_what_is_dicom(samples: Path, tmp_path: Path, capsys
     (folder / "plan.dcm").write_bytes((samples / "ExplVR_LitEndNoMeta.dcm").read_bytes())
     assert main([str(folder), str(out), "--force-read", "--threads", "1"]) == 3
     said = capsys.readouterr().err
-    assert "notes.txt: neither PNG, JPEG, TIFF, NIfTI, NPY nor DICOM; choose" in said
+    assert "notes.txt: neither PNG, JPEG, TIFF, NIfTI, NPY nor DICOM; convert it" in said
     assert "plan.dcm: 'RT Ion Plan Storage'" in said
     assert {path.name for path in out.iterdir()} == {"alone", "whole.dcm"}
 

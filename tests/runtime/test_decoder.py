@@ -332,8 +332,8 @@ def test_a_decoder_that_was_taken_over(
 @pytest.mark.parametrize(
     ("syntax", "module", "named"),
     [
-        (JPEG_LS, "jpeg_ls", r"JPEG-LS Lossless, for which a decoder is missing: pip install 'lightsr\[dicom\]'"),
-        (HTJ2K, "openjpeg", r"HTJ2K Lossless, for which a decoder is missing: pip install 'lightsr\[dicom\]'"),
+        (JPEG_LS, "jpeg_ls", r"JPEG-LS Lossless, for which a decoder is missing: pip install pyjpegls"),
+        (HTJ2K, "openjpeg", r"HTJ2K Lossless, for which a decoder is missing: pip install pylibjpeg-openjpeg"),
         (JPEG_LOSSLESS, "gdcm", r"JPEG Lossless, .* a decoder is missing: pip install python-gdcm"),
         (JPEG_EXTENDED, "gdcm", r"JPEG Extended, .* a decoder is missing: pip install python-gdcm"),
     ],

@@ -387,10 +387,3 @@ def test_file_meta_information_that_readers_understand_differently_is_refused(tm
     path.write_bytes(content[:132] + implicit(0, struct.pack("<I", len(meta))) + meta + body)
     message = refusal_of(path)
     assert "transfer syntax" in message or "two ways" in message or "damaged" in message
-
-
-@pytest.mark.parametrize("value", ["R", "REAL", "I", "IMAGINARY", "P", "ADC"])
-def test_parts_of_complex_images_are_no_pictures(value: str, tmp_path: Path) -> None:
-    dataset = a_dataset(SOPClassUID="1.2.840.10008.5.1.4.1.1.4", Modality="MR")
-    dataset.ImageType = ["ORIGINAL", "PRIMARY", value]
-    assert f"of type {value}, a phase, complex or quantitative map" in refusal(dataset, tmp_path)

@@ -56,11 +56,17 @@ def test_names_of_results(kind: str, source: str, target: str, result: str) -> N
         files.result_path(known, Path(source), Path(target))
 
 
-def test_a_dicom_file_that_is_a_tiff_as_well_is_dicom(samples: Path, tmp_path: Path) -> None:
-    """Its preamble may be the header of a TIFF (PS3.10, 7.1)."""
+@pytest.mark.parametrize(
+    "preamble",
+    [b"II*\0\x10\0\0\0", b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", b"\xff\xd8\xff\xe0\0\x10JFIF", b"\x93NUMPY\x01\0"],
+    ids=["TIFF", "PNG", "JPEG", "NPY"],
+)
+def test_a_dicom_file_that_begins_as_something_else_is_dicom(preamble: bytes, samples: Path, tmp_path: Path) -> None:
+    """No reader may go by its preamble (PS3.10, 7.1): the patient whose file it is would be lost."""
     content = (samples / "CT_small.dcm").read_bytes()
-    (tmp_path / "a.tif").write_bytes(b"II*\0\x10\0\0\0" + content[8:])
-    assert files.detect(tmp_path / "a.tif").name == "DICOM"
+    (tmp_path / "a").write_bytes(preamble + content[len(preamble) :])
+    assert files.detect(tmp_path / "a").name == "DICOM"
+    assert np.array_equal(files.read(tmp_path / "a").pixels, files.read(samples / "CT_small.dcm").pixels)
 
 
 def test_what_is_no_file_is_named(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pydicom.uid import (
 )
 
 from .dicom_files import compressed, rle, save
-from .enhanced_files import OBLIQUE, an_enhanced, group, item, position
+from .enhanced_files import OBLIQUE, an_enhanced, code, group, item, position
 
 PIXELS = np.random.default_rng(0).integers(-900, 900, (3, 6, 8)).astype(np.int16)
 
@@ -119,6 +119,33 @@ def test_values_whose_kind_the_header_tells(tmp_path: Path) -> None:
 def test_whether_values_mean_the_same(rescale: Callable[[int], Any], one_scale: bool, tmp_path: Path) -> None:
     name = "PixelValueTransformationSequence"
     dataset = an_enhanced(PIXELS, shared={name: None}, own=lambda index: {name: rescale(index)})
+    with dicom.opened(save(dataset, tmp_path / "a.dcm")) as frames:
+        assert frames.one_scale is one_scale
+
+
+def mapping(slope: float, unit: str = "mm2/s", **more: Any) -> list[Dataset]:
+    units = code(unit, unit, "UCUM")
+    return group(
+        RealWorldValueIntercept=0.0, RealWorldValueSlope=slope, MeasurementUnitsCodeSequence=units, LUTLabel="x", **more
+    )
+
+
+@pytest.mark.parametrize(
+    ("mapped", "one_scale"),
+    [
+        (lambda index: mapping(2.0), True),
+        (lambda index: mapping(2.0 + index), False),
+        (lambda index: mapping(2.0, ("mm2/s", "ms")[index % 2]), False),
+        (lambda index: mapping(2.0) + mapping(3.0 + index), False),
+        (lambda index: mapping(2.0) if index else None, False),
+        (lambda index: mapping(2.0, LUTExplanation=f"frame {index}"), True),
+        (lambda index: group(RealWorldValueLUTData=[0.0, 1.0], RealWorldValueFirstValueMapped=0), True),
+        (lambda index: group(RealWorldValueLUTData=[0.0, 1.0 + index], RealWorldValueFirstValueMapped=0), False),
+    ],
+)
+def test_whether_values_stand_for_the_same(mapped: Callable[[int], Any], one_scale: bool, tmp_path: Path) -> None:
+    """Real world value mappings that differ, under one rescaling (PS3.3 C.7.6.16.2.11)."""
+    dataset = an_enhanced(PIXELS, own=lambda index: {"RealWorldValueMappingSequence": mapped(index)})
     with dicom.opened(save(dataset, tmp_path / "a.dcm")) as frames:
         assert frames.one_scale is one_scale
 

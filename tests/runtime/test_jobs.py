@@ -189,6 +189,26 @@ def test_leaving_early_removes_what_is_in_hand(tmp_path: Path) -> None:
         wait_for(lambda: in_hand(tmp_path / "out"))
         raise KeyboardInterrupt
     assert all(process.poll() is not None for process in processes)
-    assert not any(thread.is_alive() for thread in pool._threads)
+    assert all(done.is_set() for done in pool._done)
     assert in_hand(tmp_path / "out") == []
     assert list(pool.finished_meanwhile()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_second_interrupt_waits_for_what_must_be_cleared_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine that takes its time; a thread that is waited for when the interrupt comes is no exception."""
+    todo, clear = pictures(tmp_path, [1200]), jobs.strays.remove
+
+    def slowly(folders: list[Path]) -> int:
+        time.sleep(1)
+        return clear(folders)
+
+    monkeypatch.setattr(jobs.strays, "remove", slowly)
+    again = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt), Pool(TINY, todo, 1) as pool:
+        loaded(pool)
+        wait_for(lambda: in_hand(tmp_path / "out"))
+        os.kill(pool._workers[0]._process.pid, signal.SIGSTOP)
+        again.start()
+        raise KeyboardInterrupt
+    assert in_hand(tmp_path / "out") == []

@@ -111,6 +111,19 @@ def test_bits_that_a_progressive_picture_never_sent() -> None:
             jpegs.layout(content[:place] + b"\xff\xd9")
 
 
+def test_a_lossless_one_is_read_where_it_may_be() -> None:
+    """In DICOM; its unit is a pixel (T.81, H.1.1). `tests/oracles/test_lossless.py` has pictures and a decoder."""
+    head = b"\xff\xd8" + b"\xff\xc3\0\x0b\x0c\0\x02\0\x03\x01\x01\x11\0" + b"\xff\xdd\0\x04\0\x03"
+    content = head + b"\xff\xda\0\x08\x01\x01\0\x01\0\0" + b"ab\xff\xd0cd" + b"\xff\xd9"
+    found = jpegs.layout(content, (jpegs.LOSSLESS,))
+    assert (found.rows, found.columns, found.ends) == (2, 3, [len(content) - 2])
+    with pytest.raises(ValueError, match="between its restart markers"):
+        jpegs.layout(content.replace(b"\xff\xd0", b""), (jpegs.LOSSLESS,))
+    for kinds in (jpegs.FRAMES, (0xC1,)):
+        with pytest.raises(ValueError, match="of a kind that is not read"):
+            jpegs.layout(content, kinds)
+
+
 def test_padding_holds_no_marker() -> None:
     assert b"\xff" not in jpegs.PADDING
     assert zlib.crc32(jpegs.PADDING) != zlib.crc32(bytes(len(jpegs.PADDING)))

@@ -77,6 +77,31 @@ def test_two_jobs_share_the_limit(tmp_path: Path) -> None:
     assert found.peak_mib <= 200
 
 
+def test_what_needs_more_than_a_share_is_done_alone(tmp_path: Path) -> None:
+    """And of what needs more than all it is said what would do."""
+    source = tmp_path / "in"
+    source.mkdir()
+    pixels = np.frombuffer(b"".join(large_files.bands(1500, 2000)), "<u2").reshape(1500, 2000)
+    for name, part in (("b", pixels), ("a", pixels[:90, :90]), ("c", pixels[:80, :80]), ("d", pixels[:70, :70])):
+        with (source / f"{name}.png").open("wb") as file:
+            write_png(part, file)
+    options = ("--model", "tiny", "--jobs", "2", "--max-memory")
+    found = enlarge(source, tmp_path / "out", *options, "300M", "--json")
+    assert found.status == 0, found.err
+    assert found.peak_mib <= 300
+    assert [json.loads(line)["input"] for line in found.out.splitlines()] == ["a.png", "b.png", "c.png", "d.png"]
+    if "--jobs 1 instead" in found.err:  # one CPU: the only job has it all
+        return
+    assert "need more memory than one of 2 jobs may use: 1; now one at a time" in found.err
+    with (source / "e.png").open("wb") as file:
+        write_png(np.zeros((3500, 4000), np.uint16), file)
+    refused = enlarge(source, tmp_path / "out", *options, "300M", "--skip-existing")
+    assert refused.status == 3
+    assert "e.png: 4000x3500 pixels, which are decoded as a whole, need" in refused.err
+    assert "; 264M are allowed; give --max-memory" in refused.err
+    assert re.search(r"give --max-memory \d+M or more, with --jobs 36M more\n", refused.err)
+
+
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless], ids=["RLE", "JPEG 2000"])
 def test_the_child_that_decodes_counts(syntax: str, tmp_path: Path) -> None:
     pixels = np.frombuffer(b"".join(large_files.bands(512, 512)), "<u2").reshape(512, 512)

@@ -80,7 +80,7 @@ def test_the_bytes_that_were_checked_are_those_that_run(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("name", "scale", "message"), [("nano", 2, "tiny x2 int8"), ("tiny", 8, "not bundled"), ("x.onnx", 2, "no such")]
+    ("name", "scale", "message"), [("nano", 2, "tiny x2 x4, in"), ("tiny", 8, "not bundled"), ("x.onnx", 2, "no such")]
 )
 def test_unknown_models(name: str, scale: int, message: str) -> None:
     with pytest.raises(ModelError, match=message):

@@ -364,7 +364,7 @@ def test_files_of_nibabel(name: str, fp32: lightsr.Upscaler, tmp_path: Path) -> 
 def test_a_missing_library_is_named(volume: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(an_image(volume), tmp_path / "a.nii")
     monkeypatch.setitem(sys.modules, "nibabel", None)
-    with pytest.raises(ImageError, match=r"pip install 'lightsr\[nifti\]'"):
+    with pytest.raises(ImageError, match="pip install nibabel"):
         files.read(path)
 
 

@@ -4,12 +4,13 @@ import datetime
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import lightsr
 import numpy as np
 import pydicom
 import pytest
-from lightsr import enlarging, pipeline, raster
+from lightsr import enlarging, files, pipeline, raster
 from lightsr.bands import Tally
 from lightsr.errors import ImageError
 from lightsr.image import Image
@@ -173,3 +174,37 @@ def test_two_runs_give_equal_files_but_for_their_times(
     assert "ContentDate" in found
     first, second = (tmp_path.joinpath(f"{threads}.dcm").read_bytes() for threads in (1, 2))
     assert len(first) == len(second)
+
+
+@pytest.mark.parametrize("how", ["appended to", "replaced"])
+@pytest.mark.parametrize("when", ["detect", "enlarged_bands"])
+def test_a_file_that_changes_while_it_is_read_is_no_refusal(
+    when: str, how: str, tmp_path: Path, fp32: lightsr.Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it cannot be read, or could be: it may be arriving, and what is there now is not what was read."""
+    source, target = tmp_path / "a.dcm", tmp_path / "b.dcm"
+    content = save(a_cine(np.zeros((2, 30, 30), np.uint16)), source).read_bytes()
+    cut = content if when == "enlarged_bands" else content[:-50]
+    source.write_bytes(cut)
+    of = files if when == "detect" else pipeline
+    original = getattr(of, when)
+
+    def changed(*given: Any, **options: Any) -> Any:
+        if how == "replaced":
+            (tmp_path / "new").write_bytes(cut)
+            (tmp_path / "new").replace(source)
+        else:
+            with source.open("ab") as file:
+                file.write(content[-50:-40])
+        return original(*given, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(of, when, changed)
+        outcome = pipeline.enlarge_file(source, target, fp32)
+    assert (outcome.status, outcome.reason) == ("failed", "changed")
+    assert outcome.message == f"{source}: was written to while it was read; once more, when it is whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.dcm"]
+    source.write_bytes(cut)
+    expected = ("done", "") if cut == content else ("refused", "image")
+    outcome = pipeline.enlarge_file(source, target, fp32)
+    assert (outcome.status, outcome.reason) == expected

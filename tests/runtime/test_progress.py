@@ -1,5 +1,9 @@
 import io
+import os
+import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from lightsr import progress
@@ -85,3 +89,57 @@ def test_closed_streams_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     console.error("y")
     console.count(worked=True)
     console.end()
+
+
+def on_a_terminal(command: list[str], **environment: str) -> str:
+    """What a command writes, both streams on one pseudo-terminal."""
+    import pty
+
+    mine, its = pty.openpty()
+    known = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "TERM")}
+    process = subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=known | environment)
+    os.close(its)
+    parts = []
+    try:
+        while part := os.read(mine, 65_536):
+            parts.append(part)
+    except OSError:  # Linux's way to say that nobody writes any more
+        pass
+    os.close(mine)
+    assert process.wait(60) in (0, 3)
+    return b"".join(parts).decode()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals of POSIX")
+@pytest.mark.parametrize(
+    ("environment", "bar"),
+    [
+        ({"TERM": "xterm-256color"}, True),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, True),
+        ({"TERM": "xterm-256color", "FORCE_COLOR": "1", "PYTHON_COLORS": "1"}, True),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_a_bar_on_a_terminal_and_never_a_colour(environment: dict[str, str], bar: bool, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "in" / name).write_bytes(b"no picture")
+    command = [sys.executable, "-m", "lightsr.cli", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "tiny"]
+    said = on_a_terminal([*command, "--threads", "1"], **environment)
+    assert "b.png: neither PNG" in said
+    assert set(re.findall(r"\x1b[^A-Za-z]*[A-Za-z]", said)) == ({"\x1b[K"} if bar else set())
+    assert ("] 1/2" in said or "] 2/2" in said) == bar
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals of POSIX")
+def test_no_colour_in_help_or_mistakes() -> None:
+    for words in (["--help"], ["--no-such"]):
+        code = f"import lightsr.cli, sys\ntry: lightsr.cli.main({words!r})\nexcept SystemExit: pass"
+        said = on_a_terminal([sys.executable, "-c", code], TERM="xterm-256color", FORCE_COLOR="1")
+        assert "lightsr-infer" in said
+        assert "\x1b" not in said
+
+
+def test_streams_that_are_no_terminal_are_not_drawn_on() -> None:
+    assert not progress.redraws(io.StringIO())
+    assert not progress.redraws(None)

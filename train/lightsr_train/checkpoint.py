@@ -18,6 +18,12 @@ from lightsr_train.networks import build, dimensions
 FORMAT = 1
 """Version of the file's layout."""
 
+MODEL_FILE = "model.pt"
+"""In a run folder: the averaged weights, for export."""
+
+FOLDERS_FILE = "data.json"
+"""In a run folder: where the training images lie, which is nobody else's business."""
+
 
 class CheckpointError(LightsrError):
     """A checkpoint that is missing, damaged or of another kind."""
@@ -83,21 +89,23 @@ def read_tensors(path: Path) -> dict[str, Any]:
         Missing, damaged, or not made by lightsr-train.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint; lightsr-train writes model.pt into its run folder")
+        raise CheckpointError(
+            f"{path}: no such checkpoint; lightsr-train writes {MODEL_FILE} into its run folder, and either is taken"
+        )
+    if path.suffix == ".onnx":
+        raise CheckpointError(f"{path}: exported already; the run folder or its {MODEL_FILE} is needed")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
-        raise CheckpointError(f"{path}: damaged, or not a checkpoint of lightsr-train") from error
+        raise CheckpointError(
+            f"{path}: damaged, or not a checkpoint of lightsr-train; a {MODEL_FILE} or its run folder is needed"
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not a checkpoint of this version of lightsr-train (format {FORMAT})")
+        raise CheckpointError(
+            f"{path}: not a checkpoint of this version of lightsr-train (format {FORMAT}); weights from elsewhere "
+            "do not fit its networks, which lightsr-train --data DIR trains"
+        )
     return content
-
-
-MODEL_FILE = "model.pt"
-"""In a run folder: the averaged weights, for export."""
-
-FOLDERS_FILE = "data.json"
-"""In a run folder: where the training images lie, which is nobody else's business."""
 
 
 def weights_file(path: Path) -> Path:

@@ -6,18 +6,34 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from lightsr import __version__
+from lightsr import __version__, endings
 from lightsr.arguments import Parser
 from lightsr.cli import positive
-from lightsr.errors import LightsrError
+from lightsr.errors import LightsrError, install
+from lightsr.progress import redraws
 
 if TYPE_CHECKING:
     from lightsr_train.settings import RunConfig
     from lightsr_train.training import Trainer
+
+
+INSTEAD = {
+    **dict.fromkeys(("--epochs", "--iterations", "-n"), "--steps says how long a stage is"),
+    **dict.fromkeys(("--model", "--arch"), "--network names what is trained, --init what it starts from"),
+    **dict.fromkeys(("-d", "-i", "--input", "--dataset"), "--data names a folder of images"),
+    **dict.fromkeys(
+        ("--lr", "--learning-rate", "--batch", "--batch-size", "--seed", "--loss"),
+        "the file of --config holds all settings, see docs/training.md",
+    ),
+    **dict.fromkeys(("--gpu", "--device", "--cuda"), "a GPU that torch finds is used"),
+    **dict.fromkeys(("--force", "--overwrite"), "a run is never replaced; choose another --out"),
+}
+"""What there is in place of options that people know from elsewhere."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
         ),
         closing="Exit status: 0 trained, 1 failed, 2 wrong usage, 130 or 143 stopped, and --resume goes on. "
         "Next: lightsr-export RUN -o DIR",
+        surplus="folders of images go with --data, each with its own",
+        instead=INSTEAD,
     )
     p.add_argument(
         "--data",
@@ -73,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--data DIR or --config FILE.toml is needed")
     logging.basicConfig(format="lightsr-train: %(message)s", level=logging.WARNING)
     try:
-        return _train(arguments)
+        return endings.flushed(_train(arguments))
     except LightsrError as error:
         if arguments.debug:
             raise
@@ -82,8 +100,12 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if arguments.debug:
             raise
-        print(f"lightsr-train: {error.name} is not installed; pip install 'lightsr[train]'", file=sys.stderr)
+        print(f"lightsr-train: {error.name} is not installed; {install('train')}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if arguments.debug and not isinstance(error, BrokenPipeError):
+            raise
+        return endings.of_system("lightsr-train", error)
     except KeyboardInterrupt:  # while images are read; later the loop stops between two steps
         saved = (arguments.out / "state.pt").exists()
         told = "between two steps; --resume goes on" if saved else "before the first step; nothing was written"
@@ -123,15 +145,13 @@ def _train(arguments: argparse.Namespace) -> int:
     from lightsr_train import data, stages
     from lightsr_train.networks import parameter_count
     from lightsr_train.processes import joined
-    from lightsr_train.settings import SettingsError
     from lightsr_train.training import STATE_FILE, Progress, Trainer
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    if not arguments.resume and (arguments.out / STATE_FILE).exists():
-        raise SettingsError(f"{arguments.out}: holds a run; --resume goes on with it, or choose another --out")
+    _check_place(arguments.out, config.data, begun=(arguments.out / STATE_FILE).exists(), resume=arguments.resume)
     stop = _StopOnSignal()
-    live = sys.stderr.isatty()
+    live = redraws(sys.stderr)
 
     def begin(trainer: Trainer, collection: data.Collection) -> None:
         stop.at_once = False
@@ -176,6 +196,23 @@ def _train(arguments: argparse.Namespace) -> int:
     if processes.first:
         _say_the_end(arguments.out, trainer, finished=finished)
     return 0 if finished else 128 + (stop.signal or signal.SIGTERM)
+
+
+def _check_place(run: Path, folders: Sequence[Path], *, begun: bool, resume: bool) -> None:
+    """Refuse a run folder that is not what it should be, before images are read."""
+    from lightsr.folders import real
+
+    from lightsr_train.data import check_folder
+    from lightsr_train.settings import SettingsError
+
+    if begun and not resume:
+        raise SettingsError(f"{run}: holds a run; --resume goes on with it, or choose another --out")
+    if resume and not begun:
+        raise SettingsError(f"{run}: holds no run that could go on; begin one without --resume, or name its folder")
+    for folder in folders:
+        check_folder(folder)
+        if not begun and real(run).is_relative_to(real(folder)):
+            raise SettingsError(f"{run}: lies in the training images of {folder}; choose an --out beside them")
 
 
 def _say_the_end(run: Path, trainer: "Trainer", *, finished: bool) -> None:

@@ -139,6 +139,15 @@ def image_files(folder: Path) -> Iterator[Path]:
                 yield Path(root, name)
 
 
+def check_folder(folder: Path) -> None:
+    """Raise `DataError` where there is no such folder, or no file in it that could be an image."""
+    if not folder.is_dir():
+        what = "a file" if folder.exists() else "no such folder"
+        raise DataError(f"{folder}: {what}; a folder of images is needed")
+    if next(image_files(folder), None) is None:
+        raise DataError(f"{folder}: no image that can be used, nor any other file; a folder of images is needed")
+
+
 def read_manifest(folder: Path) -> dict[Path, dict[str, str]]:
     """Rows of the `MANIFEST` in `folder` or the two folders above it, by resolved path.
 
@@ -205,8 +214,7 @@ def read(
     """
     chains = [parse(text).fixed for text in degradations]
     for folder in folders:
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder; --data takes a folder of images")
+        check_folder(folder)
         manifest = read_manifest(folder)
         usable = False
         for path in image_files(folder):
@@ -220,7 +228,8 @@ def read(
                 yield pair
         if not usable:
             raise DataError(
-                f"{folder}: no image that can be used; DICOM, PNG, JPEG, TIFF, NIfTI and NPY of one frame are read"
+                f"{folder}: no image that can be used; DICOM, PNG, JPEG, TIFF, NIfTI and NPY of one frame are read, "
+                f"of at least {scale * min_side_px} pixels a side"
             )
 
 

@@ -148,7 +148,7 @@ VALUES = {
     "no UID": _uid(b"", "SOPInstanceUID is missing"),
     "a directory of files": Attack(
         saved(SOPClassUID="1.2.840.10008.1.3.10", FileSetID="../../zq-escaped"),
-        "'Media Storage Directory Storage'",
+        "a DICOMDIR, which lists files",
         "pydicom CVE-2026-32711: files that a DICOMDIR names outside of its folder",
     ),
     "a palette of few bytes": _palette(
