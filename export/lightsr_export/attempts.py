@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 from lightsr.upscaler import IntensityMap
+from lightsr_train.degradation import rounded
 from lightsr_train.patches import PatchSampler
 from numpy.typing import NDArray
 
@@ -74,10 +75,7 @@ def enlarge_with(model: onnx.ModelProto) -> Enlarge:
         unit = (low.astype(np.float32) - np.float32(mapping.offset)) / np.float32(mapping.span)
         high = runner.run(None, {"lr": unit[None, None]})[0][0, 0] * np.float32(mapping.span)
         high += np.float32(mapping.offset)
-        if low.dtype.kind not in "iu":
-            return high  # type: ignore[no-any-return]
-        limits = np.iinfo(low.dtype)
-        return np.clip(np.rint(high), limits.min, limits.max)  # type: ignore[no-any-return]
+        return rounded(high, low.dtype)
 
     return enlarge
 
