@@ -28,8 +28,8 @@ PACKAGES = ["runtime/lightsr", "train/lightsr_train", "export/lightsr_export", "
 
 ARRAY = re.compile(r"\b(NDArray|ndarray|Tensor)\b")
 
-TYPED = re.compile(r"\bNDArray\[np\.(?!generic)\w+\]")
-"""A numpy array whose annotation names its dtype."""
+UNTYPED = re.compile(r"\bndarray\b|\bNDArray\b(?!\[np\.(?!generic)\w+\])")
+"""A numpy array whose annotation does not name its dtype."""
 
 AXIS = r"(?:n|h|w|k|rows|columns|channels|filters|inputs|outputs|batch|scale)"
 
@@ -186,7 +186,7 @@ def lacking(one: Public) -> set[str]:
     for text, annotation in told:
         if ARRAY.search(annotation) and not SHAPE.search(text):
             found.add("shape")
-        if re.search(r"NDArray|ndarray", annotation) and not TYPED.search(annotation) and not DTYPE.search(text):
+        if UNTYPED.search(annotation) and not DTYPE.search(text):
             found.add("dtype")
     if not REFUSES.search(one.doc.partition("\n\n")[0]):
         named = set(re.findall(r"\w+", parts.get("Raises", "")))
@@ -221,6 +221,7 @@ RAISES = "Read.\n\n    Raises\n    ------\n    "
         (documented(TAKES_ANY, "Of a picture, shape (h, w)."), {"dtype"}),
         (documented(TAKES_ANY, "Of a picture, shape (h, w), any real dtype."), set()),
         (documented("def f() -> list[NDArray[np.uint8]]:", "Pictures."), {"shape"}),
+        (documented("def f() -> tuple[NDArray[np.uint8], NDArray[Any]]:", "Two of shape (h, w)."), {"dtype"}),
         (documented("def f():", "Read.\n\n    It raises.", "raise ValueError"), {"ValueError"}),
         (documented("def f():", "Refuse what is not there.", "raise ValueError"), set()),
         (documented("def f():", RAISES + "OSError", "raise ValueError"), {"ValueError"}),

@@ -11,6 +11,7 @@ from lightsr.errors import LightsrError, ModelError
 from lightsr.model import bundled_models
 from lightsr.resample import Interpolation, interpolate
 from lightsr.upscaler import Upscaler
+from lightsr_train.degradation import rounded
 from numpy.typing import NDArray
 
 from lightsr_bench import networks
@@ -144,7 +145,7 @@ def interpolations(scale: int) -> dict[str, Method]:
     """Nearest, bilinear, bicubic and, where OpenCV is there, Lanczos enlargement."""
 
     def method(kind: Interpolation) -> Method:
-        return lambda low: _as_stored(interpolate(low, scale, kind), low.dtype)
+        return lambda low: rounded(interpolate(low, scale, kind), low.dtype)
 
     methods = {kind: method(kind) for kind in get_args(Interpolation)}
     try:
@@ -157,7 +158,7 @@ def interpolations(scale: int) -> dict[str, Method]:
         rows, columns = low.shape
         size = (scale * columns, scale * rows)
         # OpenCV aligns the corners of pictures, not the centres of their first pixels: no shift.
-        return _as_stored(cv2.resize(low.astype(np.float64), size, interpolation=cv2.INTER_LANCZOS4), low.dtype)
+        return rounded(cv2.resize(low.astype(np.float64), size, interpolation=cv2.INTER_LANCZOS4), low.dtype)
 
     return {**methods, LANCZOS: lanczos}
 
@@ -194,7 +195,7 @@ def network_method(runner: Runner) -> Method:
             raise NetworkError(f"gives shape {result.shape} for {(runner.channels, *low.shape)}")
         if not np.isfinite(result).all():
             raise NetworkError(NOT_FINITE)
-        return _as_stored(result.mean(axis=0, dtype=np.float64) * span + offset, low.dtype)
+        return rounded(result.mean(axis=0, dtype=np.float64) * span + offset, low.dtype)
 
     return enlarge
 
@@ -210,9 +211,3 @@ def _lightsr_method(upscaler: Upscaler) -> Method:
             raise NetworkError(NOT_FINITE) from error
 
     return enlarge
-
-
-def _as_stored(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    limits = np.iinfo(dtype)
-    stored: NDArray[Any] = np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
-    return stored

@@ -139,8 +139,8 @@ def measure(
         interrupted = True
     if not run.images and not interrupted:
         raise DataError(
-            f"{folder}: no image that can be measured among {len(paths)} files; "
-            f"PNG, JPEG and DICOM of one frame are read, of at least {protocol.least_side_px(scale)} pixels a side"
+            f"{folder}: no image that can be measured among {len(paths)} files; DICOM, PNG, JPEG, TIFF, NIfTI and NPY "
+            f"of one frame are read, of at least {protocol.least_side_px(scale)} pixels a side"
         )
     return Report(
         scale,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 from lightsr.upscaler import IntensityMap
+from lightsr_train.degradation import rounded
 from lightsr_train.patches import PatchSampler
 from numpy.typing import NDArray
 
@@ -66,7 +67,7 @@ class Attempt:
 
 
 def enlarge_with(model: onnx.ModelProto) -> Enlarge:
-    """A model as a function of stored values, mapped and rounded as the runtime does."""
+    """A model as a function of stored values, mapped and rounded as the runtime does; of whole pictures, no tiles."""
     runner = session(model)
 
     def enlarge(low: NDArray[Any]) -> NDArray[Any]:
@@ -74,10 +75,7 @@ def enlarge_with(model: onnx.ModelProto) -> Enlarge:
         unit = (low.astype(np.float32) - np.float32(mapping.offset)) / np.float32(mapping.span)
         high = runner.run(None, {"lr": unit[None, None]})[0][0, 0] * np.float32(mapping.span)
         high += np.float32(mapping.offset)
-        if low.dtype.kind not in "iu":
-            return high  # type: ignore[no-any-return]
-        limits = np.iinfo(low.dtype)
-        return np.clip(np.rint(high), limits.min, limits.max)  # type: ignore[no-any-return]
+        return rounded(high, low.dtype)
 
     return enlarge
 
@@ -146,7 +144,20 @@ class Search:
         keep: Sequence[str] = (),
         float_model: onnx.ModelProto | None = None,
     ) -> Attempt:
-        """Quantise and judge."""
+        """Quantise and judge.
+
+        Parameters
+        ----------
+        means : str
+            See `Attempt`, as for `percentile`.
+        percentile : float
+        found : dict of Range
+            Of all feature maps.
+        keep : sequence of str
+            Weights of the layers that stay in float.
+        float_model : ModelProto, optional
+            Where it is another than the search's, as after fine-tuning.
+        """
         model = quantise.quantised(float_model or self.model, found, self._nodes(keep))
         judged = verdict(self.before, self.judge.scores(enlarge_with(model)), allowed_db=self.allowed_db)
         return Attempt(means, percentile, tuple(keep), judged, model, found)

@@ -35,6 +35,14 @@ def golden(model: onnx.ModelProto, precision: Precision, scale: int) -> Golden:
     clear of the digest's rounding because the input is chosen so. Where the stem has a bias
     or sees no zero-sum (baselines), a level may fall otherwise; then a tolerance holds.
 
+    Parameters
+    ----------
+    model : ModelProto
+        In the form that is written.
+    precision : {"fp32", "int8"}
+    scale : int
+        Key of `SHAPES`.
+
     Raises
     ------
     GoldenError

@@ -184,7 +184,7 @@ def _jpeg(content: bytes, syntax: TransferSyntax, of: PixelDescription) -> Codes
 
 
 def _interleave(content: bytes, position: int) -> int:
-    """Interleave mode of a JPEG-LS picture's first scan (ISO/IEC 14495-1, C.1.2)."""
+    """Interleave mode of a JPEG-LS picture's first scan (ISO/IEC 14495-1, C.2.3)."""
     while content[position] == 0xFF and content[position + 1] != 0xDA:
         position += 2 + struct.unpack_from(">H", content, position + 2)[0]
     return content[position + 6 + 2 * content[position + 4]]

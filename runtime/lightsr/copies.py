@@ -76,6 +76,14 @@ def strip(dataset: Any) -> None:
 def check_texts(dataset: Any, path: Path, inherited: Any = None) -> None:
     """Refuse text that would be written as other text than was read: it is not in the character set it claims.
 
+    Parameters
+    ----------
+    dataset : pydicom.Dataset
+    path : Path
+        For messages.
+    inherited : str or list of str, optional
+        Specific Character Set of the data set around an item, which holds where it has none.
+
     Raises
     ------
     ImageError

@@ -210,7 +210,7 @@ class Decoder:
 def started(
     file: BinaryIO, frames: list[list[Part]], syntax: TransferSyntax, of: PixelDescription, path: Path
 ) -> Iterator[Decoder]:
-    """A `Decoder` whose child, started at the first frame, ends with the context.
+    """A `Decoder` of these parameters whose child, started at the first frame, ends with the context.
 
     Raises
     ------

@@ -249,7 +249,7 @@ class _Maker:
             if not real.size:
                 if self.description.frames == 1:
                     raise ImageError(f"{self.path}: every pixel is padding; nothing can be enlarged")
-                real = pixels  # one frame among others, which `lightsr.pipeline` leaves blank
+                real = pixels  # one frame among others, which `lightsr.enlarging` leaves blank
             value_range = (int(real.min()), int(real.max()))
         return Image(
             pixels,

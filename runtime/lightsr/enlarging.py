@@ -109,7 +109,7 @@ def enlarged_bands(
 
 
 def planned(frames: Frames, upscaler: Upscaler, *, beside: int = 0) -> TilePlan:
-    """Tiles of every frame of a file.
+    """Tiles of every frame of a file; `beside` as in `Upscaler.plan`.
 
     Raises
     ------

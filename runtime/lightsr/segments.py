@@ -119,7 +119,7 @@ def of(page: Directory, dtype: np.dtype[Any], channels: int, path: Path) -> Layo
 
 
 def places(page: Directory, layout: Layout, length: int) -> NDArray[np.int64]:
-    """Offset and length of every segment of a page, (n, 2), all inside the file.
+    """Offset and length of every segment of a page, (n, 2), all inside the file of `length` bytes.
 
     Raises
     ------

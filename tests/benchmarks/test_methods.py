@@ -104,6 +104,15 @@ def test_results_are_clipped_to_the_type(tmp_path: Path) -> None:
     assert loaded(network(tmp_path / "b.onnx", node, gain=-2.0))(low).max() == 0
 
 
+def test_float_pictures_stay_float_and_are_not_rounded(tmp_path: Path) -> None:
+    low = np.linspace(-0.7, 2.2, 144, dtype=np.float32).reshape(12, 12)
+    every = methods.interpolations(2) | {"network": loaded(network(tmp_path / "a.onnx"))}
+    for name, enlarge in every.items():
+        result = enlarge(low)
+        assert result.dtype == np.float32, name
+        assert np.abs(result - low.repeat(2, 0).repeat(2, 1)).max() < 0.3, name
+
+
 def test_results_that_are_not_finite_are_failures(tmp_path: Path) -> None:
     enlarge = loaded(not_a_number_below(tmp_path / "nan.onnx", 0.5))
     assert enlarge(np.full((4, 4), 200, np.uint8)).shape == (8, 8)

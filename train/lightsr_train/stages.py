@@ -169,7 +169,7 @@ def _images(config: RunConfig, stage: Stage, place: Path, processes: Processes) 
 
 
 def check_start(initial: Checkpoint, family: str, stage: Stage) -> None:
-    """Whether a stage can start from a network: of its family and dimensions, but for the scale.
+    """Refuse a network that a stage cannot start from: of another family or dimensions, but for the scale.
 
     Raises
     ------
