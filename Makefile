@@ -1,6 +1,7 @@
 # Two commands do everything on a machine with Python 3.11+, pip and make:
 #   make demo   enlarges real medical images with the bundled model (installs what a device needs)
 #   make test   lint, types and tests (installs PyTorch and the other development tools)
+# make test-fast runs the tests that take moments, for each change on the way.
 # make test-oracles judges DICOM results with other people's programs; it names those that are not there.
 # make fuzz feeds every reader for FUZZ_SECONDS (60) with what it learns to be interesting; what it finds is in build/fuzz.
 # make test-arm runs the runtime on an emulated Arm processor; FORM=short takes a few minutes of it.
@@ -10,14 +11,19 @@ DEV := .venv
 DEVICE := .venv-device
 DOCS := .venv-docs
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# As many tests at once as there are CPUs, or as PYTEST_XDIST_AUTO_NUM_WORKERS says; who has nothing left takes from others.
+IN_PARALLEL := --numprocesses auto --dist worksteal
 
-.PHONY: demo test test-slow test-oracles test-arm fuzz lint format docs bench pictures clean
+.PHONY: demo test test-fast test-slow test-oracles test-arm fuzz lint format docs bench pictures clean
 
 demo: $(DEVICE)/installed
 	$(DEVICE)/bin/lightsr-infer --demo demo --force
 
 test: lint
-	$(DEV)/bin/python -m pytest
+	$(DEV)/bin/python -m pytest $(IN_PARALLEL)
+
+test-fast: $(DEV)/installed
+	$(DEV)/bin/python -m pytest $(IN_PARALLEL) -p tests.fast
 
 # Pictures larger than memory: twenty minutes of a processor, 8 GiB of disk for a while; and times, so nothing else may run.
 test-slow: $(DEV)/installed

@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from hypothesis import HealthCheck, settings
+from lightsr.cpus import available_cpus
 
 os.environ["LIGHTSR_CACHE"] = ""  # every process of a test runs its self-tests, and leaves nothing at home
 
@@ -20,6 +21,16 @@ for _name, _usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.
     # Started by nohup, or in the background, we and what tests start would be deaf to these.
     if hasattr(signal, _name) and signal.getsignal(getattr(signal, _name)) == signal.SIG_IGN:
         signal.signal(getattr(signal, _name), _usual)
+
+MOST_WORKERS = 8
+"""Each takes half a GiB with PyTorch, and what tests measure is disturbed by many."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """As many as there are CPUs that we may use, which in a container are fewer than the machine has."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else min(available_cpus(), MOST_WORKERS)
+
 
 SAMPLES = Path(pydicom.__file__).parent / "data" / "test_files"
 

@@ -1,11 +1,13 @@
 """Train a few steps, export, infer: the whole path, by its commands, on real images."""
 
-import subprocess
-import sys
 from pathlib import Path
 
+import lightsr.cli
+import lightsr_export.cli
+import lightsr_train.cli
 import numpy as np
 import pydicom
+import pytest
 from lightsr import raster
 
 CONFIG = """
@@ -24,15 +26,9 @@ validate_every = 15
 """
 
 
-def run(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    finished = subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished
-
-
-def test_train_export_infer(tmp_path: Path, samples: Path) -> None:
+def test_train_export_infer(
+    tmp_path: Path, samples: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     images = tmp_path / "images"
     images.mkdir()
     random = np.random.default_rng(0)
@@ -46,19 +42,21 @@ def test_train_export_infer(tmp_path: Path, samples: Path) -> None:
     (images / "broken.dcm").write_bytes((samples / "CT_small.dcm").read_bytes()[:9000])
     (tmp_path / "c.toml").write_text(CONFIG)
 
-    trained = run("lightsr_train.cli", "--config", tmp_path / "c.toml", "--data", images, "--out", tmp_path / "run")
-    assert "6 images, 1 skipped" in trained.stderr
-    assert "broken.dcm" in trained.stderr
+    command = ["--config", str(tmp_path / "c.toml"), "--data", str(images), "--out", str(tmp_path / "run")]
+    assert lightsr_train.cli.main(command) == 0
+    told = capsys.readouterr().err
+    assert "6 images, 1 skipped" in told
+    assert "broken.dcm" in caplog.text
 
-    exported = run("lightsr_export.cli", tmp_path / "run", "-o", tmp_path / "models")
-    assert "little-x2-int8.onnx" in exported.stdout
+    assert lightsr_export.cli.main([str(tmp_path / "run"), "-o", str(tmp_path / "models")]) == 0
+    assert "little-x2-int8.onnx" in capsys.readouterr().out
     card = (tmp_path / "models" / "card.md").read_text()
     assert "training steps: 30" in card
 
     for precision in ("fp32", "int8"):
         model = tmp_path / "models" / f"little-x2-{precision}.onnx"
         out = tmp_path / precision
-        run("lightsr.cli", images, out, "--glob", "[!b]*.dcm", "--model", model)
+        assert lightsr.cli.main([str(images), str(out), "--glob", "[!b]*.dcm", "--model", str(model)]) == 0
         source, derived = (pydicom.dcmread(folder / "examples_overlay.dcm") for folder in (images, out))
         assert derived.pixel_array.shape == (600, 968)
         assert derived.SOPInstanceUID != source.SOPInstanceUID

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.made import write
+from tests.exported_once import exported_once, exports
+
+__all__ = ["exported_once", "exports"]
 
 
 @pytest.fixture

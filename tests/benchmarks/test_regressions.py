@@ -1,5 +1,6 @@
 """What a change must not lose unnoticed: work, operators, size and quality of the bundled models. No times."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -118,19 +119,46 @@ def test_quality(name: str, precision: Literal["fp32", "int8"], model: str, samp
     assert ours - theirs > GAIN_DB[model][name]
 
 
+@pytest.fixture(scope="module")
+def held_back(medical_data: Path) -> list[data.Pair]:
+    """Pictures of patients that no network was trained on; all are read to know who these are."""
+    return data.hold_back(data.load([medical_data / "train"], 2, min_side_px=48).pairs, 0.1)[1]
+
+
+def border(low: np.ndarray, enlarge: Callable[[np.ndarray], np.ndarray], depth_px: int) -> np.ndarray:
+    """An enlarged picture of which only what becomes of the outermost row and column is computed; inside it is NaN.
+
+    `depth_px` is how far the network sees, and more; strips begin at even pixels, as tiles do.
+    """
+    rows, columns = low.shape
+    bottom, right = (max(0, side - depth_px) // 2 * 2 for side in low.shape)
+    whole = np.full((2 * rows, 2 * columns), np.nan)
+    whole[:2], whole[-2:] = enlarge(low[:depth_px])[:2], enlarge(low[bottom:])[-2:]
+    whole[:, :2], whole[:, -2:] = enlarge(low[:, :depth_px])[:, :2], enlarge(low[:, right:])[:, -2:]
+    return whole
+
+
 @pytest.mark.parametrize("model", ["tiny", "base"])
-def test_the_outermost_row_and_column(model: str, medical_data: Path) -> None:
+@pytest.mark.parametrize("shape", [(70, 91), (9, 64)])
+def test_a_border_is_that_of_the_whole_picture(model: str, shape: tuple[int, int]) -> None:
+    upscaler = load(model, scale=2, precision="fp32", threads=1)
+    low = np.random.default_rng(0).random(shape, np.float32)
+    found, whole = border(low, upscaler, upscaler.card.halo_px + 2), upscaler(low)
+    assert np.isnan(found).sum() == (2 * shape[0] - 4) * (2 * shape[1] - 4)
+    np.testing.assert_allclose(found[~np.isnan(found)], whole[~np.isnan(found)], atol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["tiny", "base"])
+def test_the_outermost_row_and_column(model: str, held_back: list[data.Pair]) -> None:
     """Root-mean-square error there, over that of bicubic interpolation, in the mean of held-back images."""
-    low_px = 1
-    _, held_back = data.hold_back(data.load([medical_data / "train"], 2, min_side_px=48).pairs, 0.1)
     upscaler = load(model, scale=2, precision="fp32")
+    depth_px = upscaler.card.halo_px + 2
     ratios: dict[str, list[float]] = {}
     for pair in held_back:
-        frame = np.ones(pair.high.shape, bool)
-        frame[2 * low_px : -2 * low_px, 2 * low_px : -2 * low_px] = False
+        low = pair.low.astype(np.float32)
         ours, theirs = (
-            np.sqrt(np.mean(np.square(picture.astype(float) - pair.high)[frame]))
-            for picture in (upscaler(pair.low.astype(np.float32)), interpolate(pair.low.astype(np.float32), 2))
+            np.sqrt(np.nanmean(np.square(border(low, enlarge, depth_px) - pair.high)))
+            for enlarge in (upscaler, lambda picture: interpolate(picture, 2))
         )
         if theirs:
             ratios.setdefault(pair.origin.modality, []).append(float(ours / theirs))
@@ -139,9 +167,8 @@ def test_the_outermost_row_and_column(model: str, medical_data: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["tiny", "base"])
-def test_pictures_that_hold_less_than_their_pixels(model: str, medical_data: Path) -> None:
+def test_pictures_that_hold_less_than_their_pixels(model: str, held_back: list[data.Pair]) -> None:
     """Held-back pictures enlarged by bicubic interpolation and rounded: a network must not sharpen the rounding."""
-    _, held_back = data.hold_back(data.load([medical_data / "train"], 2, min_side_px=48).pairs, 0.1)
     upscaler = load(model, scale=2, precision="fp32")
     inner = np.s_[4:-4, 4:-4]
     for modality, pairs in chosen(held_back).items():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import onnx
 import pytest
 import torch
 from lightsr import raster
-from lightsr_export import graph, rewrite
+from lightsr_export import export, graph, report, rewrite
 from lightsr_train import checkpoint, data
 from lightsr_train.contract import Network
 from lightsr_train.dense import LightDense
@@ -18,6 +19,10 @@ from lightsr_train.dimensions import NetworkConfig
 from lightsr_train.networks import NETWORKS, build, dimensions
 from lightsr_train.settings import TrainingConfig
 from lightsr_train.upsampling import StagedDeconvolution
+
+from tests.exported_once import exported_anew, exported_once, exports
+
+__all__ = ["exported_anew", "exported_once", "exports"]
 
 SMALL: dict[str, Any] = {
     "channels": 16,
@@ -60,6 +65,15 @@ def simplified(network: Network) -> onnx.ModelProto:
     """The float graph that a device would run."""
     module, _ = rewrite.rewritten(network)
     return graph.simplified(graph.to_onnx(module), network)[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def timed_on_a_small_picture() -> Iterator[None]:
+    """Models of made networks are timed for a moment; `tests/test_end_to_end.py` exports with all the work."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (export, report):
+            patch.setattr(module, "LATENCY_SIDE_PX", 64)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -294,7 +294,7 @@ def test_options_that_do_not_fit(arguments: list[str], tmp_path: Path, capsys: p
     assert arguments[0] in capsys.readouterr().err
 
 
-def test_exporting_twice_gives_the_same_bytes(exported: Path, run: Path, tmp_path: Path) -> None:
+def test_exporting_twice_gives_the_same_bytes(exported: Path, run: Path, tmp_path: Path, exported_anew: None) -> None:
     assert main([str(run), "-o", str(tmp_path), "--max-psnr-drop", "2"]) == 0
     for name in ("little-x2-fp32.onnx", "little-x2-int8.onnx"):
         assert (tmp_path / name).read_bytes() == (exported / name).read_bytes()

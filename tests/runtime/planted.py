@@ -85,6 +85,12 @@ def plant(dataset: Dataset) -> Dataset:
 
 def found(text: str, secrets: Iterable[str] = SECRETS) -> set[str]:
     """Those that stand in a text, whatever their case, as whole words."""
+    # What stands nowhere in the folded text, in which searching is quick, is no word of it either; dotted and dotless i
+    # count as i where case is ignored, but not where it is folded.
+    folded = text.translate({0x130: "i", 0x131: "i"}).casefold()
     return {
-        secret for secret in secrets if re.search(rf"(?<![\w.]){re.escape(secret)}(?![\w.])", text, flags=re.IGNORECASE)
+        secret
+        for secret in secrets
+        if secret.casefold() in folded
+        and re.search(rf"(?<![\w.]){re.escape(secret)}(?![\w.])", text, flags=re.IGNORECASE)
     }
