@@ -147,7 +147,7 @@ def test_what_cannot_be_measured_is_named_and_the_rest_goes_on(folder: Path, cap
 def test_folders_without_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none: no such folder"):
         scoring.measure(tmp_path / "none", interpolations(), scale=2)
-    with pytest.raises(DataError, match="no image that can be measured"):
+    with pytest.raises(DataError, match="no image that can be used, nor any other file"):
         scoring.measure(tmp_path, interpolations(), scale=2)
 
 
