@@ -3,6 +3,7 @@
 #   make test   lint, types and tests (installs PyTorch and the other development tools)
 # make test-fast runs the tests that take moments, for each change on the way.
 # make test-oracles judges DICOM results with other people's programs; it names those that are not there.
+# make release-check builds and installs what would be uploaded.
 # make fuzz feeds every reader for FUZZ_SECONDS (60) with what it learns to be interesting; what it finds is in build/fuzz.
 # make test-arm runs the runtime on an emulated Arm processor; FORM=short takes a few minutes of it.
 
@@ -14,7 +15,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint c
 # As many tests at once as there are CPUs, or as PYTEST_XDIST_AUTO_NUM_WORKERS says; who has nothing left takes from others.
 IN_PARALLEL := --numprocesses auto --dist worksteal
 
-.PHONY: demo test test-fast test-slow test-oracles test-arm fuzz lint format docs bench pictures clean
+.PHONY: demo test test-fast test-slow test-oracles test-arm release-check fuzz lint format docs bench pictures clean
 
 demo: $(DEVICE)/installed
 	$(DEVICE)/bin/lightsr-infer --demo demo --force
@@ -37,6 +38,10 @@ fuzz: $(DEV)/fuzz
 
 test-arm: $(DEV)/installed
 	$(DEV)/bin/python -m tests.arm $(if $(FORM),--$(FORM))
+
+# Wheel and source distribution: what is in them, and the wheel alone in an environment of its own. It needs the package index.
+release-check: $(DEV)/installed
+	$(DEV)/bin/python -m pytest -m release tests/test_release.py
 
 lint: $(DEV)/installed
 	$(DEV)/bin/ruff check .

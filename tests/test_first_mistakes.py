@@ -54,6 +54,8 @@ MISTAKES = [
     # Results that would be where, or what, they should not be.
     ("lightsr-infer ct.dcm", 2, ["IN and OUT are needed, in this order"]),
     ("lightsr-infer ct.dcm o.png", 1, ["DICOM in gives DICOM out; give it a name that ends in .dcm"]),
+    ("lightsr-infer ct.dcm notes.txt/o.dcm", 1, ["notes.txt: cannot be made: a file is there; choose another name"]),
+    ("lightsr-infer --demo notes.txt", 1, ["notes.txt: cannot be made: a file is there; choose another name"]),
     ("lightsr-infer ct.dcm ct.dcm", 1, ["is the input itself; choose another output"]),
     ("lightsr-infer ct.dcm done.dcm", 1, ["exists; --force overwrites it, --skip-existing leaves it"]),
     ("lightsr-infer scans ct.dcm", 1, ["ct.dcm: a file; a folder of images needs a folder to go to"]),
@@ -239,7 +241,8 @@ def test_output_that_nobody_reads_to_the_end(line: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", MODULES[program], *words]
-    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    usual = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, env=usual, check=False)
     os.close(writing)
     told = f"{program}: standard output was closed; "
     assert done.returncode in (0, 1)

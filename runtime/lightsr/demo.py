@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lightsr import files, raster
 from lightsr.card import Precision
 from lightsr.errors import ImageError, LightsrError, OutputError
+from lightsr.folders import unmade
 from lightsr.image import Image
 from lightsr.resample import interpolate
 
@@ -81,7 +82,7 @@ def run(folder: Path, *, threads: int | None = None, overwrite: bool = False) ->
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+        raise OutputError(f"{folder}: cannot be made: {unmade(folder, error)}") from error
     import pydicom
 
     rows = []

@@ -216,4 +216,9 @@ def make(folder: Path, like: Path) -> None:
         make(folder.parent, like.parent)
         folder.mkdir(mode=like.stat().st_mode & 0o777 | 0o700, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror}") from error
+        raise OutputError(f"{folder}: cannot be made: {unmade(folder, error)}") from error
+
+
+def unmade(folder: Path, error: OSError) -> str:
+    """Why a folder could not be made: what the system said, or that there is a file of its name."""
+    return "a file is there; choose another name" if folder.is_file() else error.strerror or type(error).__name__
