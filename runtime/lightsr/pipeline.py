@@ -120,11 +120,10 @@ def enlarge_file(
             target_sha256 = sha256(outcome.target)
     except LightsrError as caught:
         # What is wrong with a file that changes, or the system said about one, may be gone the next time.
-        error = _changed(source) if isinstance(caught, ImageError) and _state(source) != before else caught
+        error = _changed(source) if isinstance(caught, ImageError) and _differs(source, before) else caught
         of_system = isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
-        at_fault = isinstance(error, ImageError) and not isinstance(
-            error, ChangedError | PackageError | MemoryLimitError
-        )
+        passing = isinstance(error, ChangedError | PackageError | MemoryLimitError)
+        at_fault = isinstance(error, ImageError) and not passing
         status: Status = "refused" if at_fault and not of_system else "failed"
         outcome = Outcome(source, target, status, message=str(error), reason=error.reason)
     except OSError as error:
@@ -137,12 +136,17 @@ def enlarge_file(
 
 
 def _state(path: Path) -> tuple[int, ...]:
-    """What becomes another where somebody writes to a file, or puts another in its place."""
+    """What becomes another where somebody writes to a file, or puts another in its place; of no file nothing."""
     try:
         found = path.stat()
-    except OSError:  # not there, or removed since: then nobody goes on with it
+    except OSError:
         return ()
     return found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino
+
+
+def _differs(path: Path, before: tuple[int, ...]) -> bool:
+    """Whether a file is another than it was; one that was removed since is what was read of it."""
+    return _state(path) not in ((), before)
 
 
 def _changed(path: Path) -> ChangedError:
@@ -192,7 +196,7 @@ def _enlarge_file(
         permissions = source.stat().st_mode & 0o666 | 0o200
         with files.new_file(target, overwrite=overwrite, permissions=permissions) as file:
             kind.write(frames, timed(bands), scale=scale, producer=producer, options=options, file=file)
-            if _state(source) not in ((), before):  # of two halves that do not belong together, perhaps
+            if _differs(source, before):  # of two halves that do not belong together, perhaps
                 raise _changed(source)
         return Outcome(
             source,
