@@ -2,6 +2,7 @@
 #   make demo   enlarges real medical images with the bundled model (installs what a device needs)
 #   make test   lint, types and tests (installs PyTorch and the other development tools)
 # make test-oracles judges DICOM results with other people's programs; it names those that are not there.
+# make mutation breaks lines of the source one by one, and demands that the tests notice.
 # make fuzz feeds every reader for FUZZ_SECONDS (60) with what it learns to be interesting; what it finds is in build/fuzz.
 # make test-arm runs the runtime on an emulated Arm processor; FORM=short takes a few minutes of it.
 
@@ -11,7 +12,7 @@ DEVICE := .venv-device
 DOCS := .venv-docs
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-slow test-oracles test-arm fuzz lint format docs bench pictures clean
+.PHONY: demo test test-slow test-oracles test-arm mutation fuzz lint format docs bench pictures clean
 
 demo: $(DEVICE)/installed
 	$(DEVICE)/bin/lightsr-infer --demo demo --force
@@ -25,6 +26,9 @@ test-slow: $(DEV)/installed
 
 test-oracles: $(DEV)/oracles
 	$(DEV)/bin/python -m pytest -m oracle tests/oracles
+
+mutation: $(DEV)/installed
+	$(DEV)/bin/python -m tests.mutation
 
 fuzz: $(DEV)/fuzz
 	$(DEV)/bin/python -m tests.fuzz.readers

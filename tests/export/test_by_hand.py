@@ -128,6 +128,9 @@ def test_joined_maps_share_the_union_and_sums_have_steps_of_powers_of_two() -> N
         assert math.frexp(found[name].scale / found["a"].scale)[0] == pytest.approx(0.5)
         assert found[name].low == given[name].low
         assert given[name].high <= found[name].high < 2 * (given[name].high + 4)
+    measured_again = {name: Range(one.low * (1 + 1e-6), one.high * (1 + 1e-6)) for name, one in found.items()}
+    for name, one in ranges.shared_ranges(body, measured_again).items():
+        assert one.scale == pytest.approx(found[name].scale, rel=1e-4)
 
 
 def test_factors_bring_channels_to_one_range_and_spare_the_silent() -> None:
@@ -141,6 +144,20 @@ def test_factors_bring_channels_to_one_range_and_spare_the_silent() -> None:
     assert found["a"] == pytest.approx([1 / 4, 1 / 2, LARGEST_RATIO / 4])
     assert found["b"] == pytest.approx(found["a"])
     assert "last" not in found
+
+
+def test_what_is_concatenated_and_then_added_to_keeps_its_values() -> None:
+    """A sum needs its inputs as they are, and a concatenation has no factors but those of its parts."""
+    body = [
+        helper.make_node("Conv", ["stem", "w"], ["a"]),
+        helper.make_node("Conv", ["a", "v"], ["b"]),
+        helper.make_node("Concat", ["a", "b"], ["joined"]),
+        helper.make_node("Conv", ["joined", "u"], ["c"]),
+        helper.make_node("Add", ["joined", "c"], ["sum"]),
+        helper.make_node("Conv", ["sum", "t"], ["last"]),
+    ]
+    maps = ("stem", "a", "b", "c", "sum", "last")
+    assert set(factors(body, ["stem"], {name: np.array([1.0, 0.5]) for name in maps})) == {"stem"}
 
 
 def test_equalising_changes_weights_and_not_the_result(small: onnx.ModelProto) -> None:
