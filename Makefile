@@ -4,6 +4,7 @@
 # make test-fast runs the tests that take moments, for each change on the way.
 # make test-oracles judges DICOM results with other people's programs; it names those that are not there.
 # make release-check builds and installs what would be uploaded.
+# make mutation breaks lines of the source one by one, and demands that the tests notice.
 # make fuzz feeds every reader for FUZZ_SECONDS (60) with what it learns to be interesting; what it finds is in build/fuzz.
 # make test-arm runs the runtime on an emulated Arm processor; FORM=short takes a few minutes of it.
 
@@ -15,7 +16,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint c
 # As many tests at once as there are CPUs, or as PYTEST_XDIST_AUTO_NUM_WORKERS says; who has nothing left takes from others.
 IN_PARALLEL := --numprocesses auto --dist worksteal
 
-.PHONY: demo test test-fast test-slow test-oracles test-arm release-check fuzz lint format docs bench pictures clean
+.PHONY: demo test test-fast test-slow test-oracles test-arm release-check mutation fuzz lint format docs bench pictures clean
 
 demo: $(DEVICE)/installed
 	$(DEVICE)/bin/lightsr-infer --demo demo --force
@@ -32,6 +33,9 @@ test-slow: $(DEV)/installed
 
 test-oracles: $(DEV)/oracles
 	$(DEV)/bin/python -m pytest -m oracle tests/oracles
+
+mutation: $(DEV)/installed
+	$(DEV)/bin/python -m tests.mutation
 
 fuzz: $(DEV)/fuzz
 	$(DEV)/bin/python -m tests.fuzz.readers

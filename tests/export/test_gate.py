@@ -1,8 +1,10 @@
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 from lightsr_export.gate import Judge, Score, verdict
+from lightsr_train import protocol
 from lightsr_train.data import Pair
 
 from .conftest import a_folder, pairs_of
@@ -53,3 +55,20 @@ def test_the_truth_itself_is_perfect_and_an_offset_costs_what_it_is(pairs: list[
     shifted = judge.scores(lambda low: next(truths).astype(np.float64) + 3)
     assert all(score.rmse == pytest.approx(3) for score in shifted)
     assert all(np.isnan(score.ssim) for score in shifted)
+
+
+def test_ct_is_judged_within_its_windows_by_their_width(pairs: list[Pair]) -> None:
+    """What lies outside a window is not seen there, and PSNR is of the window's width."""
+    pair = dataclasses.replace(pairs[0], origin=dataclasses.replace(pairs[0].origin, modality="CT"))
+    random = np.random.default_rng(0)
+    wrong = pair.high + random.integers(-30, 31, pair.high.shape)
+    found = Judge([pair], 2).scores(lambda low: wrong)
+    assert [score.range for score in found] == ["CT soft tissue", "CT lung"]
+    border = protocol.border_px(2)
+    inside = (slice(border, -border),) * 2
+    for score, (low, high) in zip(found, (protocol.SOFT_TISSUE_HU, protocol.LUNG_HU), strict=True):
+        hu = (np.clip(picture[inside] - 1024.0, low, high) for picture in (pair.high, wrong))
+        rmse = float(np.sqrt(np.mean((next(hu) - next(hu)) ** 2)))
+        assert 0 < rmse < 30
+        assert score.rmse == pytest.approx(rmse)
+        assert score.psnr_db == pytest.approx(20 * math.log10((high - low) / rmse))

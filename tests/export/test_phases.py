@@ -19,6 +19,18 @@ def test_packed_is_the_same_convolution_for_neighbouring_positions(factor: int) 
     assert torch.allclose(found, expected)
 
 
+@pytest.mark.parametrize("factor", [1, 2, 3])
+@pytest.mark.parametrize("side", [1, 3, 5])
+@torch.no_grad()
+def test_on_a_coarser_grid_it_is_the_same_convolution(side: int, factor: int) -> None:
+    weight = torch.randn(4, 2, side, side, dtype=torch.float64)
+    features = torch.randn(1, 2 * factor**2, 6, 7, dtype=torch.float64)
+    expected = F.pixel_shuffle(F.conv2d(F.pixel_shuffle(features, factor), weight, padding=side // 2), 2)
+    coarse = phases.on_coarser_grid(weight, factor)
+    found = F.pixel_shuffle(F.conv2d(features, coarse, padding=coarse.shape[-1] // 2), 2 * factor)
+    assert torch.allclose(found, expected)
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @torch.no_grad()
 def test_the_residual_of_the_skip_is_one_convolution(scale: int) -> None:

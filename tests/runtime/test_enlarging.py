@@ -59,6 +59,33 @@ def test_padding_and_inversion_by_rows(photometric: str, model: str, dtype: Any,
     assert found[60:].min() >= 20
 
 
+@pytest.mark.parametrize("tile", [16, 4096])
+@pytest.mark.parametrize("model", ["fp32", "int8"])
+def test_a_file_is_enlarged_as_the_library_enlarges_its_pixels(model: str, tile: int, tmp_path: Path) -> None:
+    """Padding far from the real values neither rings into them nor takes the integers of int8."""
+    pixels = np.random.default_rng(8).integers(200, 900, (75, 41)).astype(np.int16)
+    pixels[20:50, 5:22] = -2000
+    found = agree(save(a_dataset(pixels, PixelPaddingValue=-2000), tmp_path / "a.dcm"), tile, model=model)
+    padding, upscaler = pixels == -2000, lightsr.Upscaler(MODELS[model], tile=tile)
+    real = pixels[~padding]
+    assert np.array_equal(found, upscaler(pixels, padding=padding, value_range=(real.min(), real.max())))
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2", "RGB"])
+def test_bands_of_a_frame_are_the_frame_in_one_piece(photometric: str, tmp_path: Path) -> None:
+    """To the last bit with fp32: everything has its place in every band."""
+    shape = (75, 41, 3) if photometric == "RGB" else (75, 41)
+    pixels = np.random.default_rng(9).integers(20, 250, shape).astype(np.uint8)
+    changes: dict[str, Any] = {"PhotometricInterpretation": photometric}
+    if photometric != "RGB":
+        pixels[30:55, 8:20] = 7
+        changes["PixelPaddingValue"] = 7
+    with files.opened(save(a_cine(pixels[None], **changes), tmp_path / "a.dcm")) as frames:
+        frames = replace(frames, regions=(Region(10, 3, 50, 30),))
+        bands, whole = (joined(frames, lightsr.Upscaler(MODELS["fp32"], tile=tile)) for tile in (16, 4096))
+    assert np.array_equal(bands, whole)
+
+
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_regions_by_rows(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -133,22 +133,23 @@ def test_a_region_that_counts_its_last_column_stays_inside() -> None:
         geometry.enlarge(dataset, 2)
 
 
-def test_shutters_cover_the_same_ground() -> None:
-    dataset = a_dataset(
-        ShutterShape="RECTANGULAR",
-        ShutterLeftVerticalEdge=3,
-        ShutterRightVerticalEdge=6,
-        ShutterUpperHorizontalEdge=1,
-        ShutterLowerHorizontalEdge=4,
-        CenterOfCircularShutter=[2, 3],
-        RadiusOfCircularShutter=2,
-    )
-    geometry.enlarge(dataset, 2)
-    assert (dataset.ShutterLeftVerticalEdge, dataset.ShutterRightVerticalEdge) == (5, 12)
-    assert (dataset.ShutterUpperHorizontalEdge, dataset.ShutterLowerHorizontalEdge) == (1, 8)
-    assert dataset.RadiusOfCircularShutter == 4
-    for found, source in zip(dataset.CenterOfCircularShutter, (2, 3), strict=True):
-        assert abs((found - 0.5) / 2 - (source - 0.5)) <= 0.25
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_shutters_cover_the_same_ground(scale: int) -> None:
+    edges = {"Left": (3, False), "Right": (6, True), "Upper": (1, False), "Lower": (4, True)}
+    names = {edge: f"Shutter{edge}{'Vertical' if edge in ('Left', 'Right') else 'Horizontal'}Edge" for edge in edges}
+    points = {"CenterOfCircularShutter": [2, 3], "VerticesOfThePolygonalShutter": [1, 1, 1, 6, 4, 3]}
+    stated = {names[edge]: value for edge, (value, _) in edges.items()}
+    dataset = a_dataset(ShutterShape="RECTANGULAR", RadiusOfCircularShutter=2, **stated, **points)
+    geometry.enlarge(dataset, scale)
+    for edge, (
+        value,
+        far,
+    ) in edges.items():  # 1-based pixels: a near edge begins with its pixel, a far one ends with it
+        assert dataset[names[edge]].value == (scale * value if far else scale * (value - 1) + 1)
+    assert dataset.RadiusOfCircularShutter == 2 * scale
+    for name, before in points.items():
+        for found, source in zip(dataset[name].value, before, strict=True):
+            assert abs((found - 0.5) / scale - (source - 0.5)) <= 0.5 / scale
 
 
 def test_curves_icons_and_extremes_go(samples: Path) -> None:

@@ -116,18 +116,23 @@ class PRODUCER:
     version = "0.1.0"
 
 
-def test_slices_are_enlarged_as_they_are_seen(volume: np.ndarray, fp32: lightsr.Upscaler, tmp_path: Path) -> None:
-    """Columns along the first axis, rows from the end of the second; all on one range."""
-    path = save(an_image(volume), tmp_path / "a.nii")
-    result = np.asanyarray(enlarged(path, fp32).dataobj)
+@pytest.mark.parametrize("tile", [16, 256])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_slices_are_enlarged_as_they_are_seen(
+    tile: int, suffix: str, volume: np.ndarray, fp32: lightsr.Upscaler, tmp_path: Path
+) -> None:
+    """Columns along the first axis, rows from the end of the second; all on one range, in one band or several."""
+    path = save(an_image(volume), tmp_path / f"a{suffix}")
+    result = np.asanyarray(enlarged(path, lightsr.Upscaler(fp32.model, tile=tile)).dataobj)
     with files.opened(path) as frames:
         assert (frames.count, frames.size) == (3, (45, 70))
         for number in range(3):
             assert np.array_equal(frames[number].pixels, volume[:, ::-1, number].T)
             seen = fp32(frames[number].pixels, value_range=(volume.min(), volume.max()))
             assert np.array_equal(result[:, ::-1, number].T, seen)
-        assert frames.band
-        assert np.array_equal(frames.band(1, 3, 9), frames[1].pixels[3:9])
+        if frames.band:
+            assert np.array_equal(frames.band(1, 3, 9), frames[1].pixels[3:9])
+        assert (frames.band is None) == (suffix == ".nii.gz")
     assert volume.min() <= result.min()
     assert result.max() <= volume.max()
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from lightsr.resample import (
+    Interpolation,
     cubic,
     downsample,
     downsampling_start,
@@ -17,6 +18,13 @@ def test_filters_keep_the_mean(scale: int) -> None:
     assert downsampling_taps(scale).sum() == pytest.approx(1, abs=1e-12)
     for kind in ("bilinear", "bicubic"):
         assert interpolation_phases(scale, kind).sum(axis=1) == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("kind", ["nearest", "bilinear", "bicubic"])
+def test_a_constant_stays_what_it_is_up_to_the_edge(scale: int, kind: Interpolation) -> None:
+    assert interpolate(np.full((3, 4), 7), scale, kind) == pytest.approx(7, abs=1e-5)
+    assert downsample(np.full((scale, 2 * scale), 7), scale) == pytest.approx(7, abs=1e-9)
 
 
 @pytest.mark.parametrize("scale", SCALES)

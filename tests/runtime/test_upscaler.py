@@ -125,6 +125,17 @@ def test_one_map_for_a_cine(picture: np.ndarray, int8: lightsr.Upscaler) -> None
     assert not np.array_equal(int8(frame)[far], int8(other)[far])
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_flat_parts_keep_their_levels(precision: str, request: pytest.FixtureRequest) -> None:
+    """Where the network sees no edge it adds nothing, and neither offset nor contrast changes."""
+    upscaler: lightsr.Upscaler = request.getfixturevalue(precision)
+    side = 2 * upscaler.card.halo_px
+    edge = np.repeat(np.array([[-100, 40]], np.float32), side, axis=1).repeat(9, axis=0)
+    result, seen = upscaler(edge), upscaler.scale * upscaler.card.halo_px
+    assert result[:, :seen] == pytest.approx(-100, abs=1e-3)
+    assert result[:, -seen:] == pytest.approx(40, abs=1e-3)
+
+
 def test_flat_pictures_stay_flat(fp32: lightsr.Upscaler, int8: lightsr.Upscaler) -> None:
     for upscaler in (fp32, int8):
         assert np.unique(upscaler(np.full((9, 5), 1234, np.uint16))).tolist() == [1234]
@@ -245,6 +256,13 @@ def test_padding_is_kept_and_does_not_ring(value: float, precision: str, request
     if abs(value) > 1000:  # without the mask it rings, or int8 loses the picture: the test can fail
         smeared = upscaler(image)[~outside]
         assert smeared.min() < limits[0] or smeared.max() > limits[1]
+
+
+def test_padding_in_tiles_is_that_of_the_whole(picture: np.ndarray, fp32: lightsr.Upscaler) -> None:
+    image = picture.astype(np.int16)
+    padding = np.random.default_rng(0).random(image.shape) < 0.3
+    whole, tiled = (lightsr.Upscaler(fp32.model, tile=tile)(image, padding=padding) for tile in (4096, 16))
+    assert np.array_equal(tiled, whole)
 
 
 def test_a_mask_that_is_false_everywhere_changes_nothing(picture: np.ndarray, int8: lightsr.Upscaler) -> None:
