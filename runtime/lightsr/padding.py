@@ -24,7 +24,7 @@ def filled(pixels: NDArray[Any], padding: NDArray[np.bool_], lowest: Any) -> NDA
 
     Parameters
     ----------
-    pixels : ndarray, shape (h, w)
+    pixels : ndarray, shape (h, w), any dtype
         Of any unit; what stands in padding does not matter.
     padding : ndarray of bool, shape (h, w)
     lowest : number

@@ -5,6 +5,8 @@ from tests.mutation.breaks import broken
 TILING = "runtime/lightsr/tiling.py"
 BANDS = "runtime/lightsr/bands.py"
 ENLARGING = "runtime/lightsr/enlarging.py"
+PADDING = "runtime/lightsr/padding.py"
+UPSCALER = "runtime/lightsr/upscaler.py"
 INTENSITY = "runtime/lightsr/intensity.py"
 LEVELS = "runtime/lightsr/levels.py"
 RESAMPLE = "runtime/lightsr/resample.py"
@@ -62,9 +64,8 @@ BREAKS = (
             "enlarged *= np.float32(self.mapping.span)": "enlarged *= np.float32(self.mapping.span + 1)",
             "near = replace(self.plan, halo=BICUBIC_REACH_PX)": "near = replace(self.plan, halo=0)",
             "result[..., channel] = sharp + near.core(difference, tile, scale)": "result[..., channel] = sharp",
-            "picked[self.plan.pick(padding[0], tile, first=first)] = padding[1]": "padding[0].any()",
-            "return window[top : top + tile.rows, tile.left : tile.left + tile.columns]": (
-                "return window[top : top + tile.rows, : tile.columns]"
+            "core = window[top : top + tile.rows, tile.left : tile.left + tile.columns]": (
+                "core = window[top : top + tile.rows, : tile.columns]"
             ),
         },
     ),
@@ -75,8 +76,8 @@ BREAKS = (
             "bottom, first = min(top + plan.core_rows, rows), max(top - reach, 0)": (
                 "bottom, first = min(top + plan.core_rows, rows), max(top - reach + 2, 0)"
             ),
-            "pixels, padding = source.read(first, min(bottom + reach, rows))": (
-                "pixels, padding = source.read(first, min(bottom, rows))"
+            "pixels, mask = source.read(first, min(bottom + reach, rows))": (
+                "pixels, mask = source.read(first, min(bottom, rows))"
             ),
             "plain = regions.outside(frames.regions, (bottom - top, columns), scale, top=window.first + top)": (
                 "plain = regions.outside(frames.regions, (bottom - top, columns), scale, top=top)"
@@ -86,7 +87,27 @@ BREAKS = (
     *broken(
         ENLARGING,
         AS_LIBRARY,
-        {"seen = np.where(window.padding, np.asarray(level.lowest, seen.dtype), seen)": "seen = seen.copy()"},
+        {"seen = padding.filled(seen, window.padding, level.lowest)": "seen = seen.copy()"},
+    ),
+    *broken(UPSCALER, "test_padding.py", {"seen = filled(part, hidden, filling[1])": "seen = part"}),
+    *broken(
+        ENLARGING,
+        "test_padding.py::test_tiles_of_a_picture_with_padding_make_the_whole",
+        {
+            "reach, rows = max(plan.halo, BICUBIC_REACH_PX) + _fill_px(frames), frames.size[0]": (
+                "reach, rows = max(plan.halo, BICUBIC_REACH_PX), frames.size[0]"
+            ),
+        },
+    ),
+    *broken(
+        PADDING,
+        "test_padding.py",
+        {
+            "first, last = max(top - FILL_PX, 0), bottom + FILL_PX": "first, last = top, bottom",
+            "_carry_on(out, known)": "known.any()",
+            "known[here] |= taken": "known[here] |= source[there]",
+            "out = np.where(padding, np.asarray(lowest, pixels.dtype), pixels)": "out = pixels.copy()",
+        },
     ),
     *broken(LEVELS, AS_LIBRARY, {"extremes.repeat(low, padded)": "extremes.repeat(0, padded)"}),
     *broken(
