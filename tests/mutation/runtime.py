@@ -74,7 +74,7 @@ BREAKS = (
         "test_enlarging.py::test_bands_of_a_frame_are_the_frame_in_one_piece",
         {
             "bottom, first = min(top + plan.core_rows, rows), max(top - reach, 0)": (
-                "bottom, first = min(top + plan.core_rows, rows), max(top - reach + 2, 0)"
+                "bottom, first = min(top + plan.core_rows, rows), max(top - reach + 8, 0)"
             ),
             "pixels, mask = source.read(first, min(bottom + reach, rows))": (
                 "pixels, mask = source.read(first, min(bottom, rows))"
@@ -105,7 +105,7 @@ BREAKS = (
         {
             "first, last = max(top - FILL_PX, 0), bottom + FILL_PX": "first, last = top, bottom",
             "_carry_on(out, known)": "known.any()",
-            "known[here] |= taken": "known[here] |= source[there]",
+            "known[here] |= taken": "known[here] = taken",
             "out = np.where(padding, np.asarray(lowest, pixels.dtype), pixels)": "out = pixels.copy()",
         },
     ),
