@@ -58,7 +58,7 @@ def test_what_would_take_hours_is_refused_at_once() -> None:
     for behind in (bytes(1 << 26), bytes(1 << 26) + b"x", gzip.compress(b"", mtime=0) * 250_000):
         with pytest.raises(ValueError):  # noqa: PT011
             gzips.length(io.BytesIO(gzip.compress(b"a", mtime=0) + behind), 10**9)
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 30  # of minutes; on an emulated processor, too
     assert gzips.length(io.BytesIO(gzip.compress(b"a", mtime=0) + bytes(gzips.MAX_ZEROS // 2)), 10**9) == 1
 
 
