@@ -7,6 +7,7 @@ from lightsr import raster
 from lightsr_bench import cli, experiment, tables
 from lightsr_bench.documents import DocumentError
 from lightsr_bench.experiment import ExperimentError
+from lightsr_export import export, report
 from lightsr_train.settings import SettingsError
 
 from tests.schemas import problems
@@ -39,6 +40,14 @@ training = {{ steps = 6 }}
 name = "espcn"
 family = "espcn"
 """
+
+
+@pytest.fixture(autouse=True)
+def timed_on_a_small_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the times are is no matter here."""
+    monkeypatch.setattr(experiment, "SIDE_PX", 64)
+    for module in (export, report):
+        monkeypatch.setattr(module, "LATENCY_SIDE_PX", 64)
 
 
 @pytest.fixture
