@@ -4,7 +4,7 @@
 # make test-fast runs the tests that take moments, for each change on the way.
 # make test-oracles judges DICOM results with other people's programs; it names those that are not there.
 # make release-check builds and installs what would be uploaded.
-# make mutation breaks lines of the source one by one, and demands that the tests notice.
+# make coverage says which branches the tests take, make mutation whether they notice lines that are broken.
 # make fuzz feeds every reader for FUZZ_SECONDS (60) with what it learns to be interesting; what it finds is in build/fuzz.
 # make test-arm runs the runtime on an emulated Arm processor; FORM=short takes a few minutes of it.
 
@@ -16,7 +16,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint c
 # As many tests at once as there are CPUs, or as PYTEST_XDIST_AUTO_NUM_WORKERS says; who has nothing left takes from others.
 IN_PARALLEL := --numprocesses auto --dist worksteal
 
-.PHONY: demo test test-fast test-slow test-oracles test-arm release-check mutation fuzz lint format docs bench pictures clean
+.PHONY: demo test test-fast test-slow test-oracles test-arm release-check coverage mutation fuzz lint format docs bench pictures clean
 
 demo: $(DEVICE)/installed
 	$(DEVICE)/bin/lightsr-infer --demo demo --force
@@ -33,6 +33,9 @@ test-slow: $(DEV)/installed
 
 test-oracles: $(DEV)/oracles
 	$(DEV)/bin/python -m pytest -m oracle tests/oracles
+
+coverage: $(DEV)/installed
+	$(DEV)/bin/python -m tests.coverage $(IN_PARALLEL)
 
 mutation: $(DEV)/installed
 	$(DEV)/bin/python -m tests.mutation

@@ -173,6 +173,23 @@ def test_a_lossless_source_has_no_history_of_losses(tmp_path: Path) -> None:
     assert np.array_equal(result.pixel_array, pixels)
 
 
+def test_a_padding_value_of_a_palette_is_none_of_its_colours(samples: Path, tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(samples / "examples_palette.dcm")
+    dataset.add_new("PixelPaddingValue", "US", 3)
+    dataset.add_new("PixelPaddingRangeLimit", "US", 4)
+    dataset.save_as(tmp_path / "a.dcm")
+    _, result, _ = enlarged(tmp_path / "a.dcm")
+    assert result.PhotometricInterpretation == "RGB"
+    assert not {"PixelPaddingValue", "PixelPaddingRangeLimit"} & set(result.dir())
+
+
+def test_a_series_without_a_number_gets_none(tmp_path: Path) -> None:
+    dataset = a_dataset()
+    del dataset.SeriesNumber
+    _, result, _ = enlarged(save(dataset, tmp_path / "a.dcm"))
+    assert "SeriesNumber" not in result
+
+
 def test_a_palette_becomes_colours(samples: Path) -> None:
     source, result, pixels = enlarged(samples / "examples_palette.dcm")
     assert np.array_equal(result.pixel_array, pixels)

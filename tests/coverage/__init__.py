@@ -1,0 +1,1 @@
+"""What the tests reach in the runtime and the export: `make coverage`."""
