@@ -53,7 +53,7 @@ def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 def test_what_fails_is_listed(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["training", "--data", str(images), "--network", "espcn"]) == 3
     assert "espcn: no MR image of a held-back patient; --modality names another" in capsys.readouterr().out
-    assert cli.main(["training", "--data", str(images / "none"), "--network", "espcn"]) == 3
-    assert "espcn: " in capsys.readouterr().out
+    assert cli.main(["training", "--data", str(images / "none"), "--network", "espcn"]) == 1
+    assert "none: no such folder" in capsys.readouterr().err
     assert cli.main(["training", "--data", str(images), "--network", "huge"]) == 1
     assert "--network huge: unknown" in capsys.readouterr().err
