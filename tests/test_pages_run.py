@@ -99,9 +99,11 @@ def home(tmp_path: Path, samples: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def quickly(words: list[str], home: Path) -> tuple[str, list[str]]:
-    """Program and arguments of a command, with paths inside `home`, and ending soon."""
+    """Program and arguments of a command, with paths inside `home`, and ending soon: of tiny instead of base."""
     program, *arguments = (word.replace("/var/lib/lightsr", str(home / "var")) for word in words)
     arguments = [word.replace("$LIGHTSR_DATA", str(home / "data")) for word in arguments]
+    if program != "lightsr-infer" or "--model" in arguments:
+        arguments = [re.sub(r"\bbase\b", "tiny", word) for word in arguments]
     added = [QUICKLY[start] for start in QUICKLY if f"{program} {arguments[0]} ".startswith(f"{start} ")]
     return program, arguments + shlex.split(" ".join(added))
 
