@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from lightsr.cli import main
+from lightsr.pipeline import REASONS
 from lightsr_bench import documents
 
 from tests.schemas import NAMES, PAGE, ROOT, fit, problems, renewed, schema
@@ -25,6 +26,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm", folder / "ct.dcm")
     (folder / "notes.txt").write_text("Tuesday\n")
     return folder
+
+
+def test_every_reason_is_in_the_schema() -> None:
+    assert schema("infer-record")["properties"]["reason"]["enum"] == [*REASONS, None]
 
 
 def test_records_of_files_and_of_the_manifest(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -235,7 +235,8 @@ def _images(
     if not training or not held_back:
         raise ExportError(
             f"{names}: {len(training)} images of training patients and {len(held_back)} of held-back ones; "
-            "int8 needs some of both; give more images with --calibration, or --no-int8"
+            "int8 needs some of both; give images of two patients and more, each in a folder of its own, with "
+            "--calibration, or --no-int8"
         )
     return training, held_back
 

@@ -179,11 +179,14 @@ def _gdcm(task: Task) -> Decode:
         word = (task.samples, task.allocated, task.stored, task.stored - 1, int(task.signed))
         image.SetPixelFormat(gdcm.PixelFormat(*word))
         # Its Python layer hands bytes over as text.
-        decoded: bytes = image.GetBuffer().encode("utf-8", "surrogateescape")
+        text = image.GetBuffer()
+        if text is None:
+            raise ValueError("of which GDCM makes nothing")
+        decoded: bytes = text.encode("utf-8", "surrogateescape")
         return decoded
 
     kinds = (jpegs.LOSSLESS,) if task.codec == "JPEG lossless" else jpegs.FRAMES
-    return lambda content: jpegs.checked(content, decode, kinds)
+    return lambda content: jpegs.checked(content, decode, kinds, scan_by_scan=True)
 
 
 def _rle(task: Task) -> Decode:

@@ -6,7 +6,7 @@ standard.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -235,7 +235,9 @@ def _mappings(items: Any) -> tuple[str, ...]:
         numbers = [str(item.get(name)) for name in ("RealWorldValueSlope", "RealWorldValueIntercept")]
         table = item.get("RealWorldValueLUTData")
         if table is not None:
-            digest = hashlib.sha256(repr(list(table)).encode("ascii")).hexdigest()
+            digest = hashlib.sha256(
+                repr(list(table) if isinstance(table, Sequence) else table).encode("ascii")
+            ).hexdigest()
             numbers += [str(item.get("RealWorldValueFirstValueMapped")), digest]
         found.append(repr((*numbers, str(units.get("CodeValue")), str(units.get("CodingSchemeDesignator")))))
     return tuple(found)

@@ -24,6 +24,9 @@ PROGRESSIVE = 0xC2
 FRAMES = (0xC0, 0xC1, PROGRESSIVE)
 """Frame headers (SOF) that are read of files; others are arithmetic, lossless or hierarchical."""
 
+SEQUENTIAL = (0xC0, 0xC1)
+"""Those of them whose scans have all coefficients."""
+
 LOSSLESS = 0xC3
 """Frame header of what DICOM files may have besides."""
 
@@ -46,6 +49,9 @@ PADDING = bytes(range(1, 128)) * 32
 Pixels = TypeVar("Pixels", bound=Any)
 """Bytes or an array."""
 
+_ALL = bytes((0, 63, 0))
+"""End of a scan header: all coefficients, with all their bits (B.2.3)."""
+
 _END_OF_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _RESTARTS = re.compile(rb"\xff+[\xd0-\xd7]", re.DOTALL)
 
@@ -61,8 +67,8 @@ class Layout:
         Horizontal and vertical sampling factors of each component, by its identifier.
     kind : int
         Marker of its frame header.
-    ends : list of int
-        Where the bytes of each scan end.
+    starts, ends : list of int
+        Where the bytes of each scan, behind its header, begin and end.
     sent : int
         Bytes of all scans.
     left : dict of int to list of int
@@ -73,6 +79,7 @@ class Layout:
     columns: int
     sampling: dict[int, tuple[int, int]]
     kind: int
+    starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     sent: int = 0
     left: dict[int, list[int]] = field(default_factory=dict)
@@ -231,35 +238,46 @@ def _take_scan(content: bytes, scan: _Segment, of: Layout, interval: int) -> Non
         needed = -(-of.units(components) // interval) - 1
         if len(_RESTARTS.findall(content, scan.start, scan.end)) != needed:
             raise ValueError("of which parts are missing between its restart markers")
+    of.starts.append(scan.start)
     of.ends.append(scan.end)
     of.sent += scan.end - scan.start
 
 
-def padded(content: bytes, kinds: Collection[int] = FRAMES) -> bytes:
-    """The same JPEG with bytes behind every scan, which no decoder needs that has all of it.
+def padded(content: bytes, found: Layout, ends: Collection[int]) -> bytes:
+    """The same JPEG with bytes behind some scans, which no decoder needs that has all of these.
+
+    In scan headers of sequential frames the last coefficient is put right, which some encoders leave at 0: decoders
+    read such a file, but not with something else to complain about.
 
     Parameters
     ----------
-    content, kinds
-        As those of `layout`.
-
-    Raises
-    ------
-    ValueError
-        As `layout`.
+    content : bytes
+    found : Layout
+        Of `content`.
+    ends : collection of int
+        Of the scans, some of `found.ends`.
     """
     parts, before = [], 0
-    for end in layout(content, kinds).ends:
-        parts += [content[before:end], PADDING]
+    for start, end in zip(found.starts, found.ends, strict=True):
+        if found.kind in SEQUENTIAL:
+            parts += [content[before : start - len(_ALL)], _ALL]
+            before = start
+        parts += [content[before:end], PADDING if end in ends else b""]
         before = end
     return b"".join([*parts, content[before:]])
 
 
-def checked(content: bytes, decode: Callable[[bytes], Pixels], kinds: Collection[int] = FRAMES) -> Pixels:
+def checked(
+    content: bytes,
+    decode: Callable[[bytes], Pixels],
+    kinds: Collection[int] = FRAMES,
+    *,
+    scan_by_scan: bool = False,
+) -> Pixels:
     """Pixels of a JPEG of which nothing is missing.
 
     A decoder that runs out of a scan's bytes takes those that `padded` put there, and another picture comes of
-    it. That one is decoded first, and not kept.
+    it. Such a one is decoded first, and not kept.
 
     Parameters
     ----------
@@ -268,14 +286,18 @@ def checked(content: bytes, decode: Callable[[bytes], Pixels], kinds: Collection
         Gives the pixels of a JPEG, in one piece.
     kinds : collection of int
         As that of `layout`.
+    scan_by_scan : bool
+        One more picture for every scan, for a decoder that gives up where there are more bytes behind several.
 
     Raises
     ------
     ValueError
         As `layout`, or its scans end before its last row.
     """
-    expected = zlib.crc32(decode(padded(content, kinds)))
+    found = layout(content, kinds)
+    copies = [[end] for end in found.ends] if scan_by_scan else [found.ends]
+    expected = {zlib.crc32(decode(padded(content, found, ends))) for ends in copies}
     pixels = decode(content)
-    if zlib.crc32(pixels) != expected:
+    if expected != {zlib.crc32(pixels)}:
         raise ValueError("that ends before its last row")
     return pixels

@@ -10,8 +10,9 @@ import pydicom
 import pytest
 from lightsr import decoder, dicom
 from lightsr.errors import ImageError
+from pydicom.encaps import generate_frames
 
-from tests.runtime.dicom_files import a_cine, a_dataset, save
+from tests.runtime.dicom_files import a_cine, a_dataset, compressed, save
 
 from . import corpus as corpora
 from . import tools
@@ -158,3 +159,64 @@ def test_lightsr_infer_reads_one(tmp_path: Path) -> None:
     result = pydicom.dcmread(tmp_path / "c.dcm")
     assert result.pixel_array.shape == (128, 128)
     assert (result.BitsStored, result.LossyImageCompression) == (12, "01")
+
+
+def scan_of(plane: np.ndarray) -> bytes:
+    """A plane of bytes as lossless JPEG predicts it from the left, with codes of four bits (T.81, H.1.2)."""
+    before = np.roll(plane.astype(int), 1, 1)
+    before[:, 0] = np.concatenate([[128], plane[:-1, 0]])
+    bits = ""
+    for value in (plane - before).ravel().tolist():
+        size = abs(value).bit_length()
+        bits += f"{size:04b}" + (f"{value + (value < 0) * ((1 << size) - 1):0{size}b}" if size else "")
+    bits += "1" * (-len(bits) % 8)
+    return bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)).replace(b"\xff", b"\xff\x00")
+
+
+def in_three_scans(colour: np.ndarray) -> tuple[bytes, list[int]]:
+    """A lossless JPEG of a scan for each colour, and where these end."""
+
+    def segment(marker: int, body: bytes) -> bytes:
+        return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
+
+    rows, columns, _ = colour.shape
+    sizes = b"\x08" + rows.to_bytes(2, "big") + columns.to_bytes(2, "big")
+    content = b"\xff\xd8" + segment(0xC3, sizes + bytes([3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]))
+    content += segment(0xC4, bytes([0, 0, 0, 0, 12, *[0] * 12, *range(12)]))
+    ends = []
+    for index in range(3):
+        content += segment(0xDA, bytes([1, index + 1, 0, 1, 0, 0])) + scan_of(colour[..., index])
+        ends.append(len(content))
+    return content + b"\xff\xd9", ends
+
+
+def test_scans_of_one_colour_each(tmp_path: Path) -> None:
+    """GDCM gives up at the second thing to complain about, so that scans are tried one by one."""
+    steps = np.random.default_rng(0).integers(-3, 4, (40, 48, 3))
+    colour = np.clip(np.cumsum(steps, 1) + 128, 0, 255).astype(np.uint8)
+    content, ends = in_three_scans(colour)
+    dataset = a_dataset(colour, SOPClassUID="1.2.840.10008.5.1.4.1.1.6.1")
+    path = compressed(dataset, "1.2.840.10008.1.2.4.70", [content], tmp_path / "a.dcm")
+    assert np.array_equal(frames_of(path)[0], colour)
+    for end in ends:
+        for missing in (3, 200):
+            cut = content[: end - missing] + content[end:]
+            compressed(dataset, "1.2.840.10008.1.2.4.70", [cut], tmp_path / "b.dcm")
+            with pytest.raises(ImageError, match="frame 1 cannot be decoded"):
+                frames_of(tmp_path / "b.dcm")
+
+
+def test_a_scan_header_that_counts_no_coefficients(samples: Path, tmp_path: Path) -> None:
+    """Some encoders write 0 for the last of them in sequential JPEG of 12 bits; decoders complain, and go on."""
+    odd = pydicom.dcmread(samples / "JPEG-lossy.dcm")
+    usual = pydicom.dcmread(samples / "JPGExtended.dcm")
+    frame, expected = (next(generate_frames(one.PixelData, number_of_frames=1)) for one in (odd, usual))
+    dataset = a_dataset(np.zeros((odd.Rows, odd.Columns), np.uint16), BitsStored=12, HighBit=11)
+    found = []
+    for content in (frame, expected):
+        compressed(dataset, "1.2.840.10008.1.2.4.51", [content], tmp_path / "a.dcm")
+        found.append(frames_of(tmp_path / "a.dcm"))
+    assert np.array_equal(*found)
+    compressed(dataset, "1.2.840.10008.1.2.4.51", [frame[: len(frame) * 2 // 3] + b"\xff\xd9"], tmp_path / "b.dcm")
+    with pytest.raises(ImageError, match="frame 1 cannot be decoded"):
+        frames_of(tmp_path / "b.dcm")

@@ -141,6 +141,7 @@ def mapping(slope: float, unit: str = "mm2/s", **more: Any) -> list[Dataset]:
         (lambda index: mapping(2.0, LUTExplanation=f"frame {index}"), True),
         (lambda index: group(RealWorldValueLUTData=[0.0, 1.0], RealWorldValueFirstValueMapped=0), True),
         (lambda index: group(RealWorldValueLUTData=[0.0, 1.0 + index], RealWorldValueFirstValueMapped=0), False),
+        (lambda index: group(RealWorldValueLUTData=[1.0 + index], RealWorldValueFirstValueMapped=0), False),
     ],
 )
 def test_whether_values_stand_for_the_same(mapped: Callable[[int], Any], one_scale: bool, tmp_path: Path) -> None:

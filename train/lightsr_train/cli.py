@@ -36,6 +36,12 @@ INSTEAD = {
 """What there is in place of options that people know from elsewhere."""
 
 
+NO_HELD_BACK = (
+    "no patient is held back, so the gain is not measured and int8 cannot be judged later; "
+    "images of at least two are needed, each in a folder of its own"
+)
+
+
 def parser() -> argparse.ArgumentParser:
     """Arguments of `lightsr-train`."""
     p = Parser(
@@ -165,7 +171,7 @@ def _train(arguments: argparse.Namespace) -> int:
             flush=True,
         )
         if not held:
-            print("no patient is held back: at least two are needed, so the gain is not measured", file=sys.stderr)
+            print(NO_HELD_BACK, file=sys.stderr)
 
     def report(progress: Progress) -> None:
         stop.at_once = progress.step == progress.steps  # the next stage's images may be read next
