@@ -8,6 +8,7 @@ from pathlib import Path
 
 import lightsr.cli
 import lightsr_bench.arguments
+import lightsr_bench.cli
 import lightsr_export.cli
 import lightsr_train.cli
 import pytest
@@ -19,6 +20,13 @@ PARSERS = {
     "lightsr-train": lightsr_train.cli.parser,
     "lightsr-export": lightsr_export.cli.parser,
     "lightsr-bench": lightsr_bench.arguments.parser,
+}
+
+MAINS = {
+    "lightsr-infer": lightsr.cli.main,
+    "lightsr-train": lightsr_train.cli.main,
+    "lightsr-export": lightsr_export.cli.main,
+    "lightsr-bench": lightsr_bench.cli.main,
 }
 
 SOURCES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*")]

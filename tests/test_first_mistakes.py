@@ -8,10 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lightsr.cli
-import lightsr_bench.cli
-import lightsr_export.cli
-import lightsr_train.cli
 import numpy as np
 import onnx
 import pydicom
@@ -21,14 +17,7 @@ from lightsr import foreign
 from lightsr.cli import INSTEAD
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
-
-MAINS = {
-    "lightsr-infer": lightsr.cli.main,
-    "lightsr-train": lightsr_train.cli.main,
-    "lightsr-export": lightsr_export.cli.main,
-    "lightsr-bench": lightsr_bench.cli.main,
-}
+from .test_commands import MAINS, PARSERS, ROOT
 
 MODULES = {program: main.__module__ for program, main in MAINS.items()}
 
@@ -252,24 +241,19 @@ def test_output_that_nobody_reads_to_the_end(line: str) -> None:
 
 @pytest.mark.parametrize("line", ["ct.dcm --scale 2 o.dcm", "--scale 2 ct.dcm o.dcm", "ct.dcm o.dcm --scale 2"])
 def test_options_may_stand_anywhere(line: str) -> None:
-    arguments = lightsr.cli.parser().parse_args(line.split())
+    arguments = PARSERS["lightsr-infer"]().parse_args(line.split())
     assert (arguments.input, arguments.output, arguments.scale) == (Path("ct.dcm"), "o.dcm", 2)
 
 
 def test_models_may_stand_on_both_sides_of_an_option() -> None:
-    parser = lightsr_bench.cli.parser()
+    parser = PARSERS["lightsr-bench"]()
     assert parser.parse_args(["device", "tiny", "--scale", "2", "base", "a.onnx"]).models == ["tiny", "base", "a.onnx"]
 
 
 @pytest.mark.parametrize("program", MAINS)
 def test_what_is_there_instead_is_there(program: str) -> None:
     """No option is named in place of another that there is, nor one that there is not."""
-    parser = {
-        "lightsr-infer": lightsr.cli.parser,
-        "lightsr-train": lightsr_train.cli.parser,
-        "lightsr-export": lightsr_export.cli.parser,
-        "lightsr-bench": lightsr_bench.cli.parser,
-    }[program]()
+    parser = PARSERS[program]()
     known = {name for action in parser._actions for name in action.option_strings}
     assert not known & set(parser.instead)
     named = {word.strip(",;.") for text in parser.instead.values() for word in text.split() if word.startswith("--")}

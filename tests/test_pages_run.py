@@ -7,26 +7,14 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
-import lightsr.cli
-import lightsr_bench.cli
-import lightsr_export.cli
-import lightsr_train.cli
 import numpy as np
 import pytest
 from lightsr import raster
 
 from .runtime import large_files
-from .test_commands import ROOT, SOURCES, commands
-
-MAIN: dict[str, Callable[[list[str]], int]] = {
-    "lightsr-infer": lightsr.cli.main,
-    "lightsr-train": lightsr_train.cli.main,
-    "lightsr-export": lightsr_export.cli.main,
-    "lightsr-bench": lightsr_bench.cli.main,
-}
+from .test_commands import MAINS, ROOT, SOURCES, commands
 
 QUICKLY = {
     "lightsr-train": "--steps 2 --patch 16",
@@ -117,7 +105,7 @@ def test_commands_do_what_the_page_says(
         if page.name != "README.md":  # whose commands follow each other
             shutil.rmtree("sharper", ignore_errors=True)
         try:
-            status = MAIN[program](arguments)
+            status = MAINS[program](arguments)
         except SystemExit as end:  # of --version
             status = int(end.code or 0)
         said = capsys.readouterr()

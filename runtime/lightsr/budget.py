@@ -110,7 +110,9 @@ class Budget:
         if self.total < least:
             raise ValueError(f"max_memory is {shown(self.total)}; this model needs at least {shown(least)}")
 
-    def tile(self, columns: int, *, samples: int, item_bytes: int, most: int, beside: int = 0) -> tuple[int, int]:
+    def tile(
+        self, columns: int, *, samples: int, item_bytes: int, most: int, beside: int = 0, mask_bytes: int = 0
+    ) -> tuple[int, int]:
         """Rows and columns of the tiles, the pair that computes least beside the tiles' cores.
 
         Parameters
@@ -125,6 +127,8 @@ class Budget:
             Largest side.
         beside : int
             Bytes that must be left for others.
+        mask_bytes : int
+            What rows that wait have beside their values, of a pixel: 1 where padding is looked for.
 
         Raises
         ------
@@ -133,7 +137,8 @@ class Budget:
         """
 
         def peak(tile: tuple[int, int]) -> int:
-            return beside + self.peak_bytes(tile, columns, samples=samples, item_bytes=item_bytes)
+            found = self.peak_bytes(tile, columns, samples=samples, item_bytes=item_bytes, mask_bytes=mask_bytes)
+            return beside + found
 
         sides = range(LEAST_TILE_PX, max(most, LEAST_TILE_PX) + 1, LEAST_TILE_PX)
         largest = sides[-1], sides[-1]
@@ -149,12 +154,15 @@ class Budget:
             )
         return min(fitting, key=self._overhead)
 
-    def peak_bytes(self, tile: tuple[int, int], columns: int, *, samples: int, item_bytes: int) -> int:
+    def peak_bytes(
+        self, tile: tuple[int, int], columns: int, *, samples: int, item_bytes: int, mask_bytes: int = 0
+    ) -> int:
         """Bytes of a process that enlarges a picture band by band, parameters as those of `tile`."""
         rows, across = tile
-        waiting = WINDOWS * (rows + 2 * self.halo_px)
-        band = BANDS * rows * self.scale**2
-        return FLOOR_BYTES + self._tile_bytes(rows, across, samples) + (waiting + band) * columns * samples * item_bytes
+        values = samples * item_bytes
+        waiting = WINDOWS * (rows + 2 * self.halo_px) * (values + mask_bytes)
+        band = BANDS * rows * self.scale**2 * values
+        return FLOOR_BYTES + self._tile_bytes(rows, across, samples) + (waiting + band) * columns
 
     def _overhead(self, tile: tuple[int, int]) -> tuple[float, int]:
         """Pixels computed for a pixel of the core, and the smaller tile first where that is equal."""

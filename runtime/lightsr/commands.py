@@ -18,7 +18,7 @@ from lightsr.errors import LightsrError
 from lightsr.options import DicomOptions
 from lightsr.progress import say
 
-DONE, FAILED, SOME_FAILED = 0, 1, 3
+DONE, FAILED, SOME_FAILED = 0, endings.FAILED, 3
 """Exit statuses; argparse gives 2 for wrong usage."""
 
 FORMAT: dict[str, Any] = {"format": 1}
@@ -92,7 +92,7 @@ def _prepare_process() -> None:
     """End as on Ctrl-C when asked to, show warnings, print any file's name on any terminal, no foreign tracebacks."""
     sys.excepthook = _show
     logging.getLogger("lightsr").addHandler(_log)  # once, however often it is added
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP on purpose
             signal.signal(number, _terminate)
@@ -112,7 +112,7 @@ _ended_by: dict[str, int] = {}
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     _ended_by["signal"] = number
-    raise KeyboardInterrupt
+    raise endings.Stopped
 
 
 def _listen_no_more() -> None:
@@ -219,6 +219,7 @@ def _self_test(arguments: argparse.Namespace) -> int:
         chosen = list(bundled_models())
     if not arguments.json:
         print("\n".join(machine.lines()))
+    where = {"versions": machine.versions(), "processor": processor.describe().label}
     failed = 0
     for entry in chosen:
         message = None
@@ -230,7 +231,6 @@ def _self_test(arguments: argparse.Namespace) -> int:
             say(f"lightsr-infer: {message}", sys.stderr)
         if arguments.json:
             told = {"model": label_of(entry), "passes": message is None, "message": message}
-            where = {"versions": machine.versions(), "processor": processor.describe().label}
             print(json.dumps(FORMAT | told | where))
         elif message is None:
             print(f"{label_of(entry)}: gives on this machine what it gave at export")

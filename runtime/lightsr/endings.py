@@ -9,6 +9,14 @@ from lightsr.progress import say
 FAILED = 1
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal that asks to end.
+
+    After a `KeyboardInterrupt` itself out of a string that is executed, as some imports do, Python ends with the
+    status of SIGINT, though it was caught (`run_eval_code_obj` of CPython).
+    """
+
+
 def of_system(program: str, error: OSError, *, unread: str = "the rest was not printed") -> int:
     """Say what the system reported.
 

@@ -116,11 +116,13 @@ def planned(frames: Frames, upscaler: Upscaler, *, beside: int = 0) -> TilePlan:
     MemoryLimitError
         No tiles fit into the limit of memory.
     """
+    mask_bytes = 0
     if frames.padding_range is not None:
+        mask_bytes = 1
         more_rows = 2 * padding.FILL_PX * WINDOWS + 2 * padding.BLOCK_PX
-        beside += more_rows * frames.size[1] * frames.dtype.itemsize
+        beside += more_rows * frames.size[1] * (frames.dtype.itemsize + mask_bytes)
     try:
-        return upscaler.plan(frames.shape, frames.dtype, beside=beside)
+        return upscaler.plan(frames.shape, frames.dtype, beside=beside, mask_bytes=mask_bytes)
     except MemoryLimitError as error:
         allowed, needed = shown(error.allowed), shown(error.needed)
         whole = "" if frames.band is not None else ", which are decoded as a whole,"

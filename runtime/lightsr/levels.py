@@ -79,7 +79,9 @@ class FrameRows:
             pixels[first - top : last - top] = frames.band(self.index, first, last)
         if frames.padding_range is None:
             return pixels, None
-        return pixels, _some((pixels >= frames.padding_range[0]) & (pixels <= frames.padding_range[1]))
+        mask: NDArray[np.bool_] = pixels >= frames.padding_range[0]
+        mask &= pixels <= frames.padding_range[1]
+        return pixels, _some(mask)
 
 
 def _some(mask: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:

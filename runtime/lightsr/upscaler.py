@@ -283,7 +283,7 @@ class Upscaler:
         mapping = intensity or self._mapping(None, _finite(_slices(source, step), step))
         return shape[0], _slices(source, step), mapping
 
-    def plan(self, shape: tuple[int, ...], dtype: np.dtype[Any], *, beside: int = 0) -> TilePlan:
+    def plan(self, shape: tuple[int, ...], dtype: np.dtype[Any], *, beside: int = 0, mask_bytes: int = 0) -> TilePlan:
         """Tiles of a picture.
 
         Parameters
@@ -293,6 +293,8 @@ class Upscaler:
             It counts where there is a limit of memory.
         beside : int
             Bytes of that limit that others need.
+        mask_bytes : int
+            See `lightsr.budget.Budget.tile`.
 
         Raises
         ------
@@ -302,7 +304,14 @@ class Upscaler:
         tile: int | tuple[int, int] = self.tile
         if self.budget is not None:
             samples = shape[2] if len(shape) > 2 else 1
-            tile = self.budget.tile(shape[1], samples=samples, item_bytes=dtype.itemsize, most=self.tile, beside=beside)
+            tile = self.budget.tile(
+                shape[1],
+                samples=samples,
+                item_bytes=dtype.itemsize,
+                most=self.tile,
+                beside=beside,
+                mask_bytes=mask_bytes,
+            )
         return TilePlan.for_picture(
             (shape[0], shape[1]), tile=tile, halo=self.card.halo_px, alignment=self.card.alignment_px
         )

@@ -231,12 +231,6 @@ def _say_the_end(run: Path, trainer: "Trainer", *, finished: bool) -> None:
     )
 
 
-class _Stopped(KeyboardInterrupt):
-    """Ctrl-C. After a `KeyboardInterrupt` itself out of a string that is executed, as some imports do, Python ends with
-    the status of SIGINT, though it was caught (`run_eval_code_obj` of CPython).
-    """
-
-
 class _StopOnSignal:
     """Remembers Ctrl-C or SIGTERM, so that the loop can end between two steps; a second one ends at once.
 
@@ -255,7 +249,7 @@ class _StopOnSignal:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.at_once or self.signal:
-            raise _Stopped
+            raise endings.Stopped
         self.signal = number
 
 
