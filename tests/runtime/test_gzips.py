@@ -5,7 +5,7 @@ import time
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lightsr import gzips
 
@@ -35,11 +35,15 @@ def test_a_member_that_ends_at_the_end_of_a_part(step: int) -> None:
 
 
 @given(st.integers(0, 400), st.integers(1, 255))
+@example(place=10, change=8)
 def test_damage_is_found(place: int, change: int) -> None:
     content = bytearray(gzip.compress(NOISE[:380], mtime=0))
     place %= len(content)
     content[place] ^= change
     if 3 <= place <= 9:  # flags, time, system: these say nothing about the content, or are wrong
+        return
+    if place == 10 and not change & 7:  # what stands in front of a stored block is skipped (RFC 1951, 3.2.4)
+        assert gzip.decompress(content) == NOISE[:380]
         return
     with pytest.raises((zlib.error, EOFError, ValueError)):
         gzips.length(io.BytesIO(bytes(content)), 10**9)
