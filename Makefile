@@ -16,12 +16,16 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --constraint c
 # As many tests at once as there are CPUs, or as PYTEST_XDIST_AUTO_NUM_WORKERS says; who has nothing left takes from others.
 IN_PARALLEL := --numprocesses auto --dist worksteal
 
-.PHONY: demo test test-fast test-slow test-oracles test-arm release-check coverage mutation fuzz lint format docs bench pictures clean
+.PHONY: demo test style types tests test-fast test-slow test-oracles test-arm release-check coverage mutation fuzz lint format docs bench pictures clean
 
 demo: $(DEVICE)/installed
 	$(DEVICE)/bin/lightsr-infer --demo demo --force
 
-test: lint
+# mypy, which uses one processor for half a minute where it has no cache yet, runs beside the tests.
+test: style
+	@$(MAKE) --no-print-directory --jobs 2 types tests
+
+tests: $(DEV)/installed
 	$(DEV)/bin/python -m pytest $(IN_PARALLEL)
 
 test-fast: $(DEV)/installed
@@ -50,9 +54,13 @@ test-arm: $(DEV)/installed
 release-check: $(DEV)/installed
 	$(DEV)/bin/python -m pytest -m release tests/test_release.py
 
-lint: $(DEV)/installed
+lint: style types
+
+style: $(DEV)/installed
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
+
+types: $(DEV)/installed
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports --no-logo
 

@@ -31,7 +31,6 @@ EXCLUDED = {
     "test_decoder.py::test_a_decoder_that_needs_too_much_memory": LIMITS,
     "test_decoder.py::test_a_decoder_that_was_taken_over": LIMITS,
     "test_decoder.py::test_damaged_frames_are_decoded_or_refused": MINUTES,
-    "test_decoder.py::test_real_files_are_decoded_as_pydicom_decodes_them": MINUTES,
     "test_demo.py::test_the_demonstration": MINUTES,
     "test_dicom_page.py": PAGE,
     "test_encoding.py::test_the_memory_of_a_compressed_cine_is_that_of_a_frame": MEASURES,

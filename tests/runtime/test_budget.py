@@ -156,9 +156,9 @@ def test_every_bundled_model_keeps_within_the_least_memory_for_its_largest_tile(
 
 
 @linux
-@pytest.mark.parametrize("limit", ["96M", "256M"])
+@pytest.mark.parametrize("limit", ["96M", pytest.param("256M", marks=pytest.mark.slow)])
 def test_a_picture_larger_than_memory(limit: str) -> None:
-    """12000 x 3600 of 16 bits: 82 MiB, and its result 330 MiB. A part of its rows for the smaller limit."""
+    """12000 x 3600 of 16 bits: 82 MiB, and its result 330 MiB. For the smaller limit 600 of its rows."""
     [entry] = [m for m in bundled_models() if (m.name, m.scale, m.precision) == ("tiny", 2, "int8")]
     _, _, mib = peak(entry, parse_size(limit), 3600 if limit == "256M" else 600, 12_000)
     assert 40 < mib <= parse_size(limit) / MIB

@@ -18,7 +18,7 @@ from lightsr.options import DEFAULTS, DicomOptions
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 
-from .dicom_files import PRODUCER, a_cine, a_dataset, compressed, encoded, enlarged, real_files, rle, save
+from .dicom_files import PRODUCER, a_cine, a_dataset, compressed, encoded, enlarged, rle, save
 
 
 def test_pixels_and_what_they_mean(ct: Path) -> None:
@@ -231,22 +231,6 @@ def test_colour_and_odd_sizes(samples: Path) -> None:
     assert np.array_equal(result.pixel_array, pixels)
     assert len(result.PixelData) % 2 == 0
     assert source.Rows * 3 == result.Rows
-
-
-def test_every_real_file_that_is_read_is_written(samples: Path) -> None:
-    count = 0
-    for path in real_files(samples):
-        try:
-            if files.detect(path).name != "DICOM":
-                continue
-            source, result, pixels = enlarged(path)
-        except ImageError:
-            continue
-        assert np.array_equal(result.pixel_array, pixels), path
-        assert result.get("PatientID") == source.get("PatientID"), path
-        assert not [element for element in result if element.tag.is_private], path
-        count += 1
-    assert count >= 10
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian package dicom3tools) is not installed")

@@ -85,11 +85,11 @@ LENGTHS = {
         "deflated data set that ends early",
     ),
     "nested without end": Attack(
-        written(TOLD + (SEQUENCE + OPEN + ITEM + OPEN) * 5000),
+        written(lambda: TOLD + (SEQUENCE + OPEN + ITEM + OPEN) * 5000),
         "nested more than 32 deep",
         "pydicom: RecursionError; others: the stack overflows",
     ),
-    "nested without end, of known length": Attack(written(TOLD + nested(5000)), "nested more than 32 deep"),
+    "nested without end, of known length": Attack(written(lambda: TOLD + nested(5000)), "nested more than 32 deep"),
     "nested in unknown elements": Attack(
         written(TOLD + (b"\x09\x00\x10\x10UN\0\0" + OPEN + ITEM + OPEN) * 3000),
         "nested more than 32 deep",
@@ -144,10 +144,11 @@ LENGTHS = {
         "holds (0000,0000) instead of items",
     ),
     "items without number": Attack(
-        written(TOLD + SEQUENCE + OPEN + (ITEM + bytes(4)) * 100_005), "more than 100000 elements"
+        written(lambda: TOLD + SEQUENCE + OPEN + (ITEM + bytes(4)) * 100_005), "more than 100000 elements"
     ),
     "items without number, of known length": Attack(
-        written(TOLD + SEQUENCE + struct.pack("<I", 8 * 2**22) + (ITEM + bytes(4)) * 2**22), "more than 100000 elements"
+        written(lambda: TOLD + SEQUENCE + struct.pack("<I", 8 * 2**22) + (ITEM + bytes(4)) * 2**22),
+        "more than 100000 elements",
     ),
     "no items": Attack(written(TOLD + SEQUENCE + OPEN + bytes(64)), "holds (0000,0000) instead of items"),
     "delimiters without a sequence": Attack(
@@ -155,22 +156,26 @@ LENGTHS = {
     ),
     "endless text": Attack(written(TOLD + b"\x08\x00\x05\x00UT\0\0" + OPEN), "ends inside an element"),
     "decimals without number": Attack(
-        written(TOLD + b"".join(element(0x18, number, "DS", b"1\\" * 32_500) for number in range(500))),
+        written(lambda: TOLD + b"".join(element(0x18, number, "DS", b"1\\" * 32_500) for number in range(500))),
         "more than 1 MiB of short values; its element (0018,0010) has 65000 bytes",
         "pydicom: an object of some hundred bytes for each two",
     ),
     "decimals that implicit VR hides": Attack(
-        written(meta(ImplicitVRLittleEndian) + b"\x18\x00\x65\x10" + struct.pack("<I", 2**24) + b"1\\" * 2**23),
+        written(lambda: meta(ImplicitVRLittleEndian) + b"\x18\x00\x65\x10" + struct.pack("<I", 2**24) + b"1\\" * 2**23),
         "more than 1 MiB of short values",
     ),
     "much beside the pixels": Attack(
-        written(TOLD + b"\x09\x00\x10\x10OB\0\0" + struct.pack("<I", 2**27) + bytes(2**27)),
+        written(lambda: TOLD + b"\x09\x00\x10\x10OB\0\0" + struct.pack("<I", 2**27) + bytes(2**27)),
         "128 MiB beside the pixels; at most 48 MiB",
     ),
-    "all that may stand beside the pixels": Attack(with_raw(0x0042, 0x0011, "OB", bytes(46 * 2**20)), ""),
+    "all that may stand beside the pixels": Attack(with_raw(0x0042, 0x0011, "OB", lambda: bytes(46 * 2**20)), ""),
     "a text of many megabytes": Attack(
         with_raw(
-            0x0040, 0xA160, "UT", "\N{GREEK SMALL LETTER ALPHA}".encode() * 2**24, SpecificCharacterSet="ISO_IR 192"
+            0x0040,
+            0xA160,
+            "UT",
+            lambda: "\N{GREEK SMALL LETTER ALPHA}".encode() * 2**24,
+            SpecificCharacterSet="ISO_IR 192",
         ),
         "MiB of text",
         "three copies of four bytes a character while it is compared with what would be written",

@@ -81,9 +81,9 @@ SAID_FIRST = element(0x0010, 0x0010, "PN", b"Doe^Secret") + element(0x0010, 0x00
 TOLD = EXPLICIT + SAID_FIRST
 
 
-def written(content: bytes) -> Callable[[Path], object]:
-    """Of bytes."""
-    return lambda path: path.write_bytes(content)
+def written(content: bytes | Callable[[], bytes]) -> Callable[[Path], object]:
+    """Of bytes, or of many that are made when they are wanted."""
+    return lambda path: path.write_bytes(content if isinstance(content, bytes) else content())
 
 
 def a_target(pixels: np.ndarray | None = None, **changes: Any) -> Dataset:
@@ -97,13 +97,16 @@ def saved(pixels: np.ndarray | None = None, **changes: Any) -> Callable[[Path], 
     return lambda path: save(a_target(pixels, **changes), path)
 
 
-def with_raw(group: int, number: int, vr: str, value: bytes, **changes: Any) -> Callable[[Path], object]:
-    """A picture with an element as its bytes are."""
+def with_raw(
+    group: int, number: int, vr: str, value: bytes | Callable[[], bytes], **changes: Any
+) -> Callable[[Path], object]:
+    """A picture with an element as its bytes are, which may be made when they are wanted."""
 
     def make(path: Path) -> None:
         dataset = a_target(**changes)
         tag = Tag(group, number)
-        dataset[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
+        content = value if isinstance(value, bytes) else value()
+        dataset[tag] = RawDataElement(tag, vr, len(content), content, 0, False, True)
         save(dataset, path)
 
     return make
