@@ -215,21 +215,15 @@ class _Run:
 def _scores(truth: Truth, result: NDArray[np.float64], method: str, path: str, scale: int) -> Iterator[Score]:
     """Scores of a result in every data range, still without the gain."""
     for data_range in truth.ranges:
-        expected, found = (_prepared(picture, data_range, scale) for picture in (truth.known, result))
-        span = data_range.high - data_range.low
+        metrics = protocol.metrics(truth.known, result, data_range, scale)
         yield Score(
             data_range.name,
             truth.origin.source,
             path,
             truth.origin.subject,
             method,
-            protocol.psnr_db(expected, found, data_range=span),
-            protocol.ssim(expected, found, data_range=span),
+            metrics.psnr_db,
+            metrics.ssim,
             0.0,
-            float(np.sqrt(np.mean(np.square(expected - found)))),
+            metrics.rmse,
         )
-
-
-def _prepared(picture: NDArray[np.float64], data_range: protocol.Range, scale: int) -> NDArray[np.float64]:
-    inner = protocol.crop_border(picture, scale)
-    return np.clip(inner, data_range.low, data_range.high) if data_range.clip else inner

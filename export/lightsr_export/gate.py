@@ -1,6 +1,5 @@
 """Whether int8 is as good as fp32, judged on held-back patients in clinical ranges."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,22 +68,10 @@ class Judge:
         found = []
         for pair, (to_unit, ranges) in zip(self.pairs, self._truths, strict=True):
             truth, result = to_unit(pair.high), to_unit(enlarge(pair.low))
-            found += [self._score(truth, result, data_range, with_ssim) for data_range in ranges]
+            for data_range in ranges:
+                metrics = protocol.metrics(truth, result, data_range, self.scale, with_ssim=with_ssim)
+                found.append(Score(data_range.name, metrics.psnr_db, metrics.ssim, metrics.rmse))
         return found
-
-    def _score(
-        self, truth: NDArray[np.float64], result: NDArray[np.float64], data_range: protocol.Range, with_ssim: bool
-    ) -> Score:
-        truth, result = (protocol.crop_border(picture, self.scale) for picture in (truth, result))
-        if data_range.clip:
-            truth, result = (np.clip(picture, data_range.low, data_range.high) for picture in (truth, result))
-        span = data_range.high - data_range.low
-        return Score(
-            data_range.name,
-            protocol.psnr_db(truth, result, data_range=span),
-            protocol.ssim(truth, result, data_range=span) if with_ssim else math.nan,
-            float(np.sqrt(np.mean(np.square(truth - result)))),
-        )
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Break:
         return "".join(lines)
 
 
-def broken(module: str, tests: str, lines: Mapping[str, str]) -> Iterator[Break]:
+def broken(module: str, tests: str, lines: Mapping[str, str], *, folder: str = "") -> Iterator[Break]:
     """Lines of one module that the same tests watch over.
 
     Parameters
@@ -62,10 +62,12 @@ def broken(module: str, tests: str, lines: Mapping[str, str]) -> Iterator[Break]
     module : str
         Its path in the checkout.
     tests : str
-        What pytest takes, in the folder of the part's tests, with spaces between.
+        What pytest takes, with spaces between: in `folder`.
     lines : mapping of str to str
         A line and its broken form.
+    folder : str
+        By default that of the part's own tests.
     """
-    folder = "tests/export" if module.startswith("export/") else "tests/runtime"
+    folder = folder or f"tests/{module.partition('/')[0]}"
     chosen = tuple(f"{folder}/{name}" for name in tests.split())
     return (Break(module, line, form, chosen) for line, form in lines.items())

@@ -116,6 +116,49 @@ def crop_border(picture: NDArray[Any], scale: int) -> NDArray[Any]:
     return picture[margin:-margin, margin:-margin]
 
 
+@dataclass(frozen=True)
+class Metrics:
+    """What a result is beside the truth, in one data range.
+
+    Parameters
+    ----------
+    psnr_db, ssim : float
+        `ssim` is NaN where it was not asked for.
+    rmse : float
+        Root-mean-square error in the range's unit (HU for CT).
+    """
+
+    psnr_db: float
+    ssim: float
+    rmse: float
+
+
+def metrics(
+    truth: NDArray[np.float64], result: NDArray[np.float64], data_range: Range, scale: int, *, with_ssim: bool = True
+) -> Metrics:
+    """Compare a result with the truth as told above: without the border, clipped where the range says so.
+
+    Parameters
+    ----------
+    truth, result : ndarray, the same shape (h, w), float64
+        In the unit that `to_unit` gives, `least_side_px` a side and more.
+    data_range : Range
+    scale : int
+        What the result was enlarged by, for the border.
+    with_ssim : bool
+        Which takes longer than the others together.
+    """
+    truth, result = (crop_border(picture, scale) for picture in (truth, result))
+    if data_range.clip:
+        truth, result = (np.clip(picture, data_range.low, data_range.high) for picture in (truth, result))
+    span = data_range.high - data_range.low
+    return Metrics(
+        psnr_db(truth, result, data_range=span),
+        ssim(truth, result, data_range=span) if with_ssim else math.nan,
+        float(np.sqrt(np.mean(np.square(truth - result)))),
+    )
+
+
 def psnr_db(truth: NDArray[np.float64], result: NDArray[np.float64], *, data_range: float) -> float:
     """Peak signal-to-noise ratio, dB; 100 where nothing differs.
 
