@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lightsr.cli
+import lightsr.commands
 import lightsr_bench.arguments
 import lightsr_bench.cli
 import lightsr_export.cli
@@ -94,6 +95,32 @@ def test_every_program_guesses_and_says_its_exit_statuses(program: str, capsys: 
     with pytest.raises(SystemExit):
         parser.parse_args([*command, "--debg"])
     assert "--debg: no such option; did you mean --debug? " in capsys.readouterr().err
+
+
+AT_WORK = {
+    "lightsr-infer": (lightsr.commands, "_status", ["--list-models"]),
+    "lightsr-train": (lightsr_train.cli, "_train", ["--data", "x", "-o", "y"]),
+    "lightsr-export": (lightsr_export.cli, "_export", ["x", "-o", "y"]),
+    "lightsr-bench": (lightsr_bench.cli, "_quality", ["quality", "--data", "x"]),
+}
+"""Where the work of each program is done, and arguments that get there."""
+
+
+@pytest.mark.parametrize("program", MAINS)
+def test_an_error_that_nobody_expects_is_one_line_and_quotes_nothing(
+    program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a foreign library says may hold what it choked on, of a patient's."""
+
+    def fail(*_: object) -> int:
+        raise RuntimeError("Doe^John\nis no number")
+
+    module, function, arguments = AT_WORK[program]
+    monkeypatch.setattr(module, function, fail)
+    assert MAINS[program](arguments) == 1
+    assert capsys.readouterr() == ("", f"{program}: unexpected RuntimeError; --debug shows where\n")
+    with pytest.raises(RuntimeError, match="Doe"):
+        MAINS[program]([*arguments, "--debug"])
 
 
 def test_the_same_option_is_told_in_the_same_words() -> None:

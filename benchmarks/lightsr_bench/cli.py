@@ -30,33 +30,23 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--scale is for --network; a checkpoint has its own")
     arguments.argv = argv
     logging.basicConfig(format="lightsr-bench: %(message)s", level=logging.WARNING)
+    commands = {
+        "device": _device,
+        "quality": _quality,
+        "export": _export,
+        "training": _training,
+        "experiment": _experiment,
+        "tables": _tables,
+        "compare": _compare,
+    }
+    enough = "; on a device, pip install onnx psutil" if arguments.command == "device" else ""
     try:
-        commands = {
-            "device": _device,
-            "quality": _quality,
-            "export": _export,
-            "training": _training,
-            "experiment": _experiment,
-            "tables": _tables,
-            "compare": _compare,
-        }
-        return endings.flushed(commands[arguments.command](arguments))
-    except LightsrError as error:
-        if arguments.debug:
-            raise
-        print(f"lightsr-bench: {error}", file=sys.stderr)
-        return 1
-    except ModuleNotFoundError as error:
-        if arguments.debug:
-            raise
-        name = (error.name or "a package").split(".")[0]
-        enough = "; on a device, pip install onnx psutil" if arguments.command == "device" else ""
-        print(f"lightsr-bench: {name} is not installed; {install('bench')}{enough}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        if arguments.debug and not isinstance(error, BrokenPipeError):
-            raise
-        return endings.of_system("lightsr-bench", error)
+        return endings.guarded(
+            "lightsr-bench",
+            lambda: commands[arguments.command](arguments),
+            debug=arguments.debug,
+            install=f"{install('bench')}{enough}",
+        )
     except KeyboardInterrupt:
         print("lightsr-bench: stopped", file=sys.stderr)
         return 130

@@ -11,7 +11,7 @@ from pathlib import Path
 from lightsr import __version__, endings
 from lightsr.arguments import Parser
 from lightsr.cli import positive
-from lightsr.errors import LightsrError, install
+from lightsr.errors import install
 
 MAX_ALLOWED_DB = 10.0
 """Largest loss that can be allowed: beyond it, int8 destroys the picture."""
@@ -86,21 +86,9 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--qat-steps is for --qat; give both")
     logging.basicConfig(format="lightsr-export: %(message)s", level=logging.WARNING)
     try:
-        return endings.flushed(_export(arguments, argv))
-    except LightsrError as error:
-        if arguments.debug:
-            raise
-        print(f"lightsr-export: {error}", file=sys.stderr)
-        return 1
-    except ModuleNotFoundError as error:
-        if arguments.debug:
-            raise
-        print(f"lightsr-export: {error.name} is not installed; {install('export')}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        if arguments.debug and not isinstance(error, BrokenPipeError):
-            raise
-        return endings.of_system("lightsr-export", error)
+        return endings.guarded(
+            "lightsr-export", lambda: _export(arguments, argv), debug=arguments.debug, install=install("export")
+        )
     except KeyboardInterrupt:
         print("lightsr-export: stopped; no new file is left", file=sys.stderr)
         return 130

@@ -53,27 +53,17 @@ def run(arguments: argparse.Namespace, options: DicomOptions, command: Sequence[
     """
     _prepare_process()
     try:
-        return endings.flushed(_status(arguments, options, command))
-    except LightsrError as error:
-        if arguments.debug:
-            raise
-        say(f"lightsr-infer: {error}", sys.stderr)
-        return FAILED
+        return endings.guarded(
+            "lightsr-infer",
+            lambda: _status(arguments, options, command),
+            debug=arguments.debug,
+            unread="stopped before the remaining files",
+        )
     except KeyboardInterrupt as stop:
         _listen_no_more()
         how_far = str(stop) or "what was finished is complete, nothing else was written"
         say(f"lightsr-infer: stopped; {how_far}", sys.stderr)
         return 128 + _ended_by.get("signal", signal.SIGINT)
-    except OSError as error:
-        if arguments.debug and not isinstance(error, BrokenPipeError):
-            raise
-        return endings.of_system("lightsr-infer", error, unread="stopped before the remaining files")
-    except Exception as error:
-        if arguments.debug:
-            raise
-        # Only the kind: a foreign message may quote what it choked on, a patient's data.
-        print(f"lightsr-infer: unexpected {type(error).__name__}; --debug shows where", file=sys.stderr)
-        return FAILED
 
 
 def _status(arguments: argparse.Namespace, options: DicomOptions, command: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lightsr import __version__, endings
 from lightsr.arguments import Parser
 from lightsr.cli import positive
-from lightsr.errors import LightsrError, install
+from lightsr.errors import install
 from lightsr.progress import redraws
 
 if TYPE_CHECKING:
@@ -97,21 +97,9 @@ def main(argv: list[str] | None = None) -> int:
         p.error("--data DIR or --config FILE.toml is needed")
     logging.basicConfig(format="lightsr-train: %(message)s", level=logging.WARNING)
     try:
-        return endings.flushed(_train(arguments))
-    except LightsrError as error:
-        if arguments.debug:
-            raise
-        print(f"lightsr-train: {error}", file=sys.stderr)
-        return 1
-    except ModuleNotFoundError as error:
-        if arguments.debug:
-            raise
-        print(f"lightsr-train: {error.name} is not installed; {install('train')}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        if arguments.debug and not isinstance(error, BrokenPipeError):
-            raise
-        return endings.of_system("lightsr-train", error)
+        return endings.guarded(
+            "lightsr-train", lambda: _train(arguments), debug=arguments.debug, install=install("train")
+        )
     except KeyboardInterrupt:  # while images are read; later the loop stops between two steps
         saved = (arguments.out / "state.pt").exists()
         told = "between two steps; --resume goes on" if saved else "before the first step; nothing was written"
