@@ -55,6 +55,7 @@ MISTAKES = [
     ("lightsr-infer ct.dcm -o o.dcm", 2, ["-o: no such option; OUT is the word behind IN"]),
     ("lightsr-infer ct.dcm o.dcm --sclae 4", 2, ["--sclae: no such option; did you mean --scale?"]),
     ("lightsr-infer ct.dcm o.dcm -s 4", 2, ["-s: no such option; --scale 2, 3, 4 or 8"]),
+    ("lightsr-infer ct.dcm o.dcm -x4", 2, ["-x4: no such option; --scale 2, 3, 4 or 8"]),
     ("lightsr-infer ct.dcm o.dcm --scale 4x", 2, ["--scale: '4x'; 2, 3, 4, 8 are allowed"]),
     ("lightsr-infer ct.dcm o.dcm --scale 6", 2, ["--scale: '6'; 2, 3, 4, 8 are allowed"]),
     ("lightsr-infer ct.dcm o.dcm --max-memory 128", 2, ["'128': so many bytes are too few; did you mean 128M?"]),

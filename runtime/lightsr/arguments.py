@@ -80,7 +80,7 @@ class Parser(argparse.ArgumentParser):
             option = word.partition("=")[0]
             short = re.fullmatch(r"-[A-Za-z]\S*", word) is not None and word[:2] not in self._option_string_actions
             if short or (option.startswith("--") and option not in self._option_string_actions):
-                known = self.instead.get(option)
+                known = self.instead.get(option) or (self.instead.get(option[:2]) if short else None)  # -x, -x4
                 meant = f"; {known}" if known else suggestion(option, self._option_string_actions)
                 self.error(f"{option}: no such option{meant}")
         found, rest = super().parse_known_args(args, namespace)
