@@ -215,15 +215,15 @@ class _Run:
 def _scores(truth: Truth, result: NDArray[np.float64], method: str, path: str, scale: int) -> Iterator[Score]:
     """Scores of a result in every data range, still without the gain."""
     for data_range in truth.ranges:
-        metrics = protocol.metrics(truth.known, result, data_range, scale)
+        found = protocol.score(truth.known, result, data_range, scale)
         yield Score(
-            data_range.name,
+            found.range,
             truth.origin.source,
             path,
             truth.origin.subject,
             method,
-            metrics.psnr_db,
-            metrics.ssim,
+            found.psnr_db,
+            found.ssim,
             0.0,
-            metrics.rmse,
+            found.rmse,
         )

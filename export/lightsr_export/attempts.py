@@ -15,12 +15,13 @@ import onnx
 from lightsr.upscaler import IntensityMap
 from lightsr_train.degradation import rounded
 from lightsr_train.patches import PatchSampler
+from lightsr_train.protocol import Score
 from numpy.typing import NDArray
 
 from lightsr_export import finetune, quantise, ranges
 from lightsr_export.equalise import equalised
 from lightsr_export.finetune import Tuning
-from lightsr_export.gate import Enlarge, Judge, Score, Verdict, verdict
+from lightsr_export.gate import Enlarge, Judge, Verdict, verdict
 from lightsr_export.graph import run, session
 from lightsr_export.profile import multiply_adds
 from lightsr_export.ranges import Range

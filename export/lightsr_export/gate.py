@@ -8,6 +8,7 @@ import numpy as np
 from lightsr import files
 from lightsr_train import protocol
 from lightsr_train.data import Pair
+from lightsr_train.protocol import Score
 from numpy.typing import NDArray
 
 MAX_DROP_DB = 0.05
@@ -18,26 +19,6 @@ SINGLE_IMAGE_FACTOR = 3.0
 
 Enlarge = Callable[[NDArray[Any]], NDArray[Any]]
 """Low-resolution stored values to high-resolution ones of the same type."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """One picture in one data range.
-
-    Parameters
-    ----------
-    range : str
-        Such as "CT soft tissue".
-    psnr_db, ssim : float
-        `ssim` is NaN where it was not asked for.
-    rmse : float
-        Root-mean-square error in the range's unit (HU for CT).
-    """
-
-    range: str
-    psnr_db: float
-    ssim: float
-    rmse: float
 
 
 class Judge:
@@ -68,9 +49,7 @@ class Judge:
         found = []
         for pair, (to_unit, ranges) in zip(self.pairs, self._truths, strict=True):
             truth, result = to_unit(pair.high), to_unit(enlarge(pair.low))
-            for data_range in ranges:
-                metrics = protocol.metrics(truth, result, data_range, self.scale, with_ssim=with_ssim)
-                found.append(Score(data_range.name, metrics.psnr_db, metrics.ssim, metrics.rmse))
+            found += [protocol.score(truth, result, each, self.scale, with_ssim=with_ssim) for each in ranges]
         return found
 
 

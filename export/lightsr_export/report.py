@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from lightsr.card import Golden, ModelCard, Precision
-from lightsr_train.protocol import RANGES
+from lightsr_train.protocol import RANGES, Score
 
-from lightsr_export.gate import SINGLE_IMAGE_FACTOR, Score, Verdict
+from lightsr_export.gate import SINGLE_IMAGE_FACTOR, Verdict
 from lightsr_export.profile import Kernel, Paired
 
 FORMAT = 1

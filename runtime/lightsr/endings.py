@@ -54,10 +54,10 @@ def guarded(
     except Exception as error:
         if debug:
             raise
-        if isinstance(error, OSError):
-            return of_system(program, error)
         if isinstance(error, LightsrError):
             message = str(error)
+        elif isinstance(error, OSError):
+            return of_system(program, error)
         elif isinstance(error, ModuleNotFoundError) and install:
             message = f"{(error.name or 'a package').partition('.')[0]} is not installed; {install}"
         else:  # only its kind: a foreign message may quote what it choked on, a patient's data

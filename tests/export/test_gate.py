@@ -3,9 +3,10 @@ import math
 
 import numpy as np
 import pytest
-from lightsr_export.gate import Judge, Score, verdict
+from lightsr_export.gate import Judge, verdict
 from lightsr_train import protocol
 from lightsr_train.data import Pair
+from lightsr_train.protocol import Score
 
 from .conftest import a_folder, pairs_of
 

@@ -117,25 +117,28 @@ def crop_border(picture: NDArray[Any], scale: int) -> NDArray[Any]:
 
 
 @dataclass(frozen=True)
-class Metrics:
-    """What a result is beside the truth, in one data range.
+class Score:
+    """One picture beside the truth, in one data range.
 
     Parameters
     ----------
+    range : str
+        Such as "CT soft tissue".
     psnr_db, ssim : float
         `ssim` is NaN where it was not asked for.
     rmse : float
         Root-mean-square error in the range's unit (HU for CT).
     """
 
+    range: str
     psnr_db: float
     ssim: float
     rmse: float
 
 
-def metrics(
+def score(
     truth: NDArray[np.float64], result: NDArray[np.float64], data_range: Range, scale: int, *, with_ssim: bool = True
-) -> Metrics:
+) -> Score:
     """Compare a result with the truth as told above: without the border, clipped where the range says so.
 
     Parameters
@@ -152,7 +155,8 @@ def metrics(
     if data_range.clip:
         truth, result = (np.clip(picture, data_range.low, data_range.high) for picture in (truth, result))
     span = data_range.high - data_range.low
-    return Metrics(
+    return Score(
+        data_range.name,
         psnr_db(truth, result, data_range=span),
         ssim(truth, result, data_range=span) if with_ssim else math.nan,
         float(np.sqrt(np.mean(np.square(truth - result)))),
