@@ -9,13 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from lightsr import strays
 from lightsr.errors import OutputError
 from lightsr.pipeline import Outcome
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1
 """Version of a record; it changes when a key goes or changes its meaning, not when one is added."""
@@ -148,16 +144,8 @@ class Manifest:
         self.close()
 
     def _lock(self) -> None:
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(
-                f"{self.path}: another run writes to it; give each run or shard a manifest of its own"
-            ) from None
-        except OSError:  # a file system without locks
-            return
+        if strays.lock(self._descriptor, wait=False) is False:
+            raise OutputError(f"{self.path}: another run writes to it; give each run or shard a manifest of its own")
 
     def _mend(self) -> bool:
         """Whether a torn last line was taken away."""

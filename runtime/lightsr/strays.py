@@ -61,7 +61,7 @@ def create(path: Path, permissions: int) -> tuple[int, int]:
         if fcntl is None:  # where an open file can be neither renamed nor removed
             return descriptor, -1
         held = os.dup(descriptor)  # the same open file, whose lock goes with the last of them
-        _lock(held)
+        lock(held)
         if os.path.lexists(path):
             return descriptor, held
         os.close(descriptor)  # swept away before it could be locked
@@ -99,7 +99,7 @@ def _remove(path: Path) -> bool:
             ours = path.name.startswith(f"{TEMPORARY_PREFIX}{machine()}-")
             if not stat.S_ISREG(state.st_mode) or not (ours or time.time() - state.st_mtime > FOREIGN_SECONDS):
                 return False
-            if not _lock(descriptor, wait=False):
+            if fcntl is not None and not lock(descriptor, wait=False):
                 return False
             if fcntl is not None:
                 path.unlink()
@@ -111,14 +111,28 @@ def _remove(path: Path) -> bool:
     return False
 
 
-def _lock(descriptor: int, *, wait: bool = True) -> bool:
-    """Lock an open file; False where another process has it. File systems without locks let it pass to the writer."""
+def lock(descriptor: int, *, wait: bool = True) -> bool | None:
+    """Lock an open file or folder until it is closed.
+
+    Parameters
+    ----------
+    descriptor : int
+    wait : bool
+        For the process that has the lock.
+
+    Returns
+    -------
+    bool or None
+        False if another process has it, and `wait` is not set; None where there are no such locks.
+    """
     if fcntl is None:
-        return True
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
     except OSError:
-        return wait
+        return None
     return True
 
 

@@ -75,7 +75,7 @@ def test_nothing_else_is_touched(tmp_path: Path) -> None:
 
 def test_swept_away_before_it_could_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else's sweep comes between the making of a file and its lock: another is made."""
-    lock = strays._lock
+    lock = strays.lock
     swept = []
 
     def late(descriptor: int, *, wait: bool = True) -> bool:
@@ -84,7 +84,7 @@ def test_swept_away_before_it_could_be_locked(tmp_path: Path, monkeypatch: pytes
             swept[0].unlink()
         return lock(descriptor, wait=wait)
 
-    monkeypatch.setattr(strays, "_lock", late)
+    monkeypatch.setattr(strays, "lock", late)
     with files.new_file(tmp_path / "a") as file:
         file.write(b"x")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"x")]

@@ -6,14 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from lightsr.errors import LightsrError
-from lightsr_train import checkpoint, released, stages, store
+from lightsr_train import checkpoint, folders, released, stages, store
 from lightsr_train.dimensions import NetworkConfig
 from lightsr_train.networks import PRESETS
 from lightsr_train.processes import Processes
@@ -188,6 +190,49 @@ def test_a_damaged_store_is_made_anew(images: Path, tmp_path: Path) -> None:
     assert len(store.collection(tmp_path / "s", [images], 2, **arguments).pairs) == 3
 
 
+def test_runs_that_share_a_store_read_the_images_once(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lightsr_train import data
+
+    readings = []
+    read = data.read
+
+    def counted(*arguments: object, **options: object) -> object:
+        readings.append(1)
+        return read(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(data, "read", counted)
+    begin = threading.Barrier(4)
+
+    def opened(_: int) -> int:
+        begin.wait()
+        found = store.collection(tmp_path / "s", [images], 2, min_side_px=16, degradations=["bicubic"])
+        return sum(int(pair.high.sum()) for pair in found.pairs)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(opened, range(4)))) == 1
+    assert len(readings) == 1
+    with folders.alone(tmp_path / "s"):  # it is being written
+        waiting = threading.Thread(target=store.remove, args=[tmp_path / "s"])
+        waiting.start()
+        waiting.join(0.2)
+        assert (tmp_path / "s" / store.INDEX_FILE).exists()
+    waiting.join()
+    assert not (tmp_path / "s").exists()
+
+
+def test_two_runs_do_not_train_in_one_folder(images: Path, straight: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with folders.alone(run):
+        with pytest.raises(LightsrError, match="another process trains there; wait for it, or choose another --out"):
+            stages.train(a_run(images), run)
+        assert list(run.iterdir()) == []
+    assert not run.exists()
+    stages.train(a_run(images), run)
+    assert all(torch.equal(value, weights(run)[name]) for name, value in weights(straight).items())
+
+
 TWO = """
 import sys, torch
 from pathlib import Path
@@ -315,7 +360,7 @@ def test_a_link_to_nowhere_is_skipped(images: Path, tmp_path: Path) -> None:
 
 def test_a_disk_that_cannot_be_written_is_named(images: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(LightsrError, match="cannot be written: Not a directory"):
+    with pytest.raises(LightsrError, match="cannot be made: Not a directory; --out takes a folder"):
         stages.train(a_run(images), tmp_path / "file" / "run")
 
 

@@ -1,18 +1,21 @@
 """A whole run: one stage after the other, each from what the one before it has learned."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lightsr.errors import LightsrError, OutputError
 
-from lightsr_train import checkpoint, released, store
+from lightsr_train import checkpoint, folders, released, store
 from lightsr_train.checkpoint import Checkpoint, CheckpointError
 from lightsr_train.data import Collection
 from lightsr_train.processes import Processes
 from lightsr_train.settings import RunConfig, SettingsError, Stage
 from lightsr_train.training import STATE_FILE, Progress, Trainer
+
+T = TypeVar("T")
 
 STORE_FOLDER = ".lightsr-images"
 """In the run folder, while it is not finished: the training pictures of the current stage."""
@@ -93,42 +96,40 @@ def train(
     ------
     LightsrError
         No usable images; a state that is missing, damaged or of other settings; a network
-        that cannot be started from.
+        that cannot be started from; another process trains in the run folder.
     """
     processes = processes or Processes()
-    if run.exists() and not run.is_dir():
-        raise OutputError(f"{run}: cannot be made: File exists; --out takes a folder")
-    config, initial = started(config)
-    state: dict[str, Any] | None = checkpoint.read_tensors(run / STATE_FILE) if resume else None
-    number = _position(config, state, run / STATE_FILE)
-    while True:
-        stage = config.stages[number]
-        place = images or run / STORE_FOLDER
-        fresh, new = not place.exists(), not run.exists()
-        try:
-            collection = _images(config, stage, place, processes)
-            trainer = Trainer(config, collection, run, stage=stage, initial=initial, processes=processes)
-            if state is not None:
-                trainer.resume(state)
-                state = None
-        except BaseException:  # nothing has begun: leave the folder as it was
-            if fresh and processes.first:
-                store.remove(place)
-                if new and run.is_dir():
-                    run.rmdir()
-            raise
-        if processes.first:
-            begin(trainer, collection)
-        if not trainer.train(report, should_stop):
-            return trainer
-        initial = trainer.result()
-        if processes.first:
-            checkpoint.save(initial, stage_file(run, stage))
-        number += 1
-        if number == len(config.stages):
-            if processes.first and images is None:
-                store.remove(place)
-            return trainer
+    with ExitStack() as until_done:
+        _by_first(processes, lambda: until_done.enter_context(folders.alone(run)))
+        config, initial = started(config)
+        state: dict[str, Any] | None = checkpoint.read_tensors(run / STATE_FILE) if resume else None
+        number = _position(config, state, run / STATE_FILE)
+        while True:
+            stage = config.stages[number]
+            place = images or run / STORE_FOLDER
+            fresh = not place.exists()
+            try:
+                collection = _images(config, stage, place, processes)
+                trainer = Trainer(config, collection, run, stage=stage, initial=initial, processes=processes)
+                if state is not None:
+                    trainer.resume(state)
+                    state = None
+            except BaseException:  # nothing has begun: leave the folder as it was
+                if fresh and processes.first:
+                    store.remove(place)
+                raise
+            if processes.first:
+                begin(trainer, collection)
+            if not trainer.train(report, should_stop):
+                return trainer
+            initial = trainer.result()
+            if processes.first:
+                checkpoint.save(initial, stage_file(run, stage))
+            number += 1
+            if number == len(config.stages):
+                if processes.first and images is None:
+                    store.remove(place)
+                return trainer
 
 
 def _position(config: RunConfig, state: dict[str, Any] | None, path: Path) -> int:
@@ -156,16 +157,21 @@ def _images(config: RunConfig, stage: Stage, place: Path, processes: Processes) 
             degradations=list(stage.training.degradations),
         )
 
-    found: Collection | None = None
+    return _by_first(processes, collection) or collection()
+
+
+def _by_first(processes: Processes, action: Callable[[], T]) -> T | None:
+    """What the first process has from `action`, and None in the others; where it fails, all of them do."""
+    result: T | None = None
     failure: LightsrError | None = None
     if processes.first:
         try:
-            found = collection()
+            result = action()
         except LightsrError as error:
             failure = error
     if processes.any(failure is not None):
-        raise failure or OutputError("the first process could not read the images; it says why")
-    return found or collection()
+        raise failure or OutputError("the first process failed; it says why")
+    return result
 
 
 def check_start(initial: Checkpoint, family: str, stage: Stage) -> None:

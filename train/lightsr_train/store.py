@@ -19,7 +19,7 @@ import numpy as np
 from lightsr.errors import OutputError
 from numpy.typing import NDArray
 
-from lightsr_train import data
+from lightsr_train import data, folders
 from lightsr_train.data import MANIFEST, Collection, Origin, Pair
 
 FORMAT = 1
@@ -32,9 +32,9 @@ ALIGNMENT_BYTES = 64
 
 
 def collection(
-    store: Path, folders: Sequence[Path], scale: int, *, min_side_px: int, degradations: Sequence[str]
+    store: Path, sources: Sequence[Path], scale: int, *, min_side_px: int, degradations: Sequence[str]
 ) -> Collection:
-    """What `data.load` gives, its arrays mapped from files in the folder `store`.
+    """What `data.load` gives for the folders `sources`, its arrays mapped from files in the folder `store`.
 
     The files are made where they are missing, or were made of other images or settings.
 
@@ -45,30 +45,39 @@ def collection(
     OutputError
         The files cannot be written, or the folder holds something else.
     """
-    key = _key(folders, scale, min_side_px, degradations)
+    key = _key(sources, scale, min_side_px, degradations)
     found = _open(store, key)
-    if found is None:
-        skipped: list[str] = []
-        pairs = data.read(folders, scale, min_side_px=min_side_px, degradations=degradations, skipped=skipped)
-        _write(store, key, pairs, skipped)
+    if found is not None:
+        return found
+    with folders.alone(store, wait=True, permissions=0o700):  # another run may be writing just these
         found = _open(store, key)
-        assert found is not None
+        if found is None:
+            skipped: list[str] = []
+            pairs = data.read(sources, scale, min_side_px=min_side_px, degradations=degradations, skipped=skipped)
+            _write(store, key, pairs, skipped)
+            found = _open(store, key)
+    if found is None:
+        raise OutputError(f"{store}: does not hold what was written there; choose another --out")
     return found
 
 
 def remove(store: Path) -> None:
     """Delete what this module writes into the folder `store`, and the folder if nothing else is in it."""
-    with suppress(OSError):
-        for name in (INDEX_FILE, PIXELS_FILE):
-            (store / name).unlink(missing_ok=True)
-        if store.is_dir() and not any(store.iterdir()):
+    if store.is_dir():
+        with folders.alone(store, wait=True), suppress(OSError):
+            _clear(store)
             store.rmdir()
 
 
-def _key(folders: Sequence[Path], scale: int, min_side_px: int, degradations: Sequence[str]) -> str:
+def _clear(store: Path) -> None:
+    for name in (INDEX_FILE, PIXELS_FILE):
+        (store / name).unlink(missing_ok=True)
+
+
+def _key(sources: Sequence[Path], scale: int, min_side_px: int, degradations: Sequence[str]) -> str:
     """Digest of all that the pictures depend on."""
     seen: list[Any] = [FORMAT, scale, min_side_px, list(degradations)]
-    for folder in folders:
+    for folder in sources:
         for path in data.image_files(folder):
             try:
                 facts = path.stat()
@@ -83,23 +92,24 @@ def _key(folders: Sequence[Path], scale: int, min_side_px: int, degradations: Se
 
 
 def _write(store: Path, key: str, pairs: Iterable[Pair], skipped: list[str]) -> None:
-    remove(store)
-    if store.exists():
-        raise OutputError(f"{store}: holds something that lightsr-train did not write; move it away")
     try:
+        _clear(store)
+        if any(store.iterdir()):
+            raise OutputError(f"{store}: holds something that lightsr-train did not write; move it away")
         _write_new(store, key, pairs, skipped)
     except OSError as error:
-        remove(store)
+        with suppress(OSError):
+            _clear(store)
         raise OutputError(
             f"{store}: cannot be written: {error.strerror}; free space, or choose another --out"
         ) from error
     except BaseException:
-        remove(store)
+        with suppress(OSError):
+            _clear(store)
         raise
 
 
 def _write_new(store: Path, key: str, pairs: Iterable[Pair], skipped: list[str]) -> None:
-    store.mkdir(parents=True, mode=0o700)
     rows = []
     with open(store / PIXELS_FILE, "xb", opener=_private) as file:
         for pair in pairs:
