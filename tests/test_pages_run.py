@@ -22,18 +22,16 @@ QUICKLY = {
     "lightsr-bench quality": "tiny",
     "lightsr-bench device": "tiny --size 32 --threads 1 --rounds 1 --seconds 0.01",
     "lightsr-bench export": "--side 32 --rounds 2",
-    "lightsr-bench training": "--network tiny --steps 4 --max-seconds 2 --validate-every 2",
+    "lightsr-bench training": "--network espcn --steps 4 --max-seconds 2 --validate-every 2",
 }
 """What is added to a command, so that it ends soon."""
 
 EXPERIMENT = """
 [common]
+family = "espcn"
 data = ["{images}"]
 [common.network]
 scale = 2
-channels = 16
-layers = 1
-blocks = 1
 [common.training]
 steps = 2
 batch = 2

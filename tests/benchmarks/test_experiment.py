@@ -30,8 +30,6 @@ patch_px = 16
 margin_px = 2
 validate_every = 2
 [[variant]]
-name = "dense"
-[[variant]]
 name = "one-shot"
 note = "gathers once"
 network = {{ wiring = "one-shot", expansion = 0 }}
@@ -69,17 +67,17 @@ def test_the_commands(images: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert cli.main([*arguments, "--json", str(result)]) == 0
     first = json.loads(result.read_text())
     assert problems(first, "bench-experiment") == []
-    assert [row["name"] for row in first["variants"]] == ["dense", "one-shot", "espcn"]
-    assert [row["steps"] for row in first["variants"]] == [4, 6, 4]
-    assert [point["step"] for point in first["variants"][1]["curve"]] == [2, 4, 6]
+    assert [row["name"] for row in first["variants"]] == ["one-shot", "espcn"]
+    assert [row["steps"] for row in first["variants"]] == [6, 4]
+    assert [point["step"] for point in first["variants"][0]["curve"]] == [2, 4, 6]
     for row in first["variants"]:
         assert row["quality"][0]["images"] == 3
         assert 0 < row["fp32_ms"] <= row["fp32_median_ms"]
         assert (row["int8_ms"] is None) == (row["name"] == "espcn")
-    before = (tmp_path / "runs" / "dense" / "model.pt").stat().st_mtime_ns
+    before = (tmp_path / "runs" / "one-shot" / "model.pt").stat().st_mtime_ns
     capsys.readouterr()
     assert cli.main([*arguments, "--json", str(result), "--force"]) == 0
-    assert (tmp_path / "runs" / "dense" / "model.pt").stat().st_mtime_ns == before
+    assert (tmp_path / "runs" / "one-shot" / "model.pt").stat().st_mtime_ns == before
     again = json.loads(result.read_text())
     assert [row["quality"] for row in again["variants"]] == [row["quality"] for row in first["variants"]]
     page.write_text("words\n<!-- table little -->\nold\n<!-- end -->\nmore words\n")
@@ -107,9 +105,9 @@ def test_some_variants_alone(images: Path, tmp_path: Path, capsys: pytest.Captur
     arguments = ["experiment", str(config), "--out", str(tmp_path / "runs"), "--eval", str(images), "--only"]
     assert cli.main([*arguments, "espcn"]) == 0
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["espcn"]
-    assert "Not in this run: dense, one-shot" in capsys.readouterr().out
+    assert "Not in this run: one-shot" in capsys.readouterr().out
     assert cli.main([*arguments, "espcm"]) == 1
-    assert "--only espcm: no such variant; there are dense, one-shot, espcn" in capsys.readouterr().err
+    assert "--only espcm: no such variant; there are one-shot, espcn" in capsys.readouterr().err
 
 
 def test_the_front() -> None:
@@ -133,7 +131,7 @@ def test_places_and_files_must_match(tmp_path: Path) -> None:
     [
         (('title = "little"', 'colour = "red"'), ExperimentError, "and nothing else"),
         (("curves = true", "curves = 1"), ExperimentError, "curves .true or false. are allowed"),
-        (('name = "one-shot"', 'name = "dense"'), ExperimentError, "two variants have one name"),
+        (('name = "one-shot"', 'name = "espcn"'), ExperimentError, "two variants have one name"),
         (("expansion = 0", "scale = 3"), ExperimentError, "several scales"),
         (("steps = 6", "step = 6"), SettingsError, "has no setting 'step'"),
         (('family = "espcn"', 'family = "gan"'), SettingsError, "family 'gan'"),

@@ -135,10 +135,10 @@ def test_an_older_int8_file_does_not_stay_beside_a_new_fp32(run: Path, tmp_path:
     assert names(tmp_path) == FILES - {"little-x2-int8.onnx"}
 
 
-@pytest.mark.parametrize("scale", [3, 4, 8])
-def test_other_scales(scale: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scale", "unshuffle"), [(3, 2), (4, 1), (8, 2)])
+def test_other_scales(scale: int, unshuffle: int, tmp_path: Path) -> None:
     images = a_folder(tmp_path / "images", patients=4, side=24 * scale + 24)
-    source = a_run(tmp_path / "run", a_network(scale=scale), images)
+    source = a_run(tmp_path / "run", a_network(scale=scale, unshuffle=unshuffle, branches=True), images)
     report = export.export(source, tmp_path / "o", export.Options(allowed_db=5.0))
     assert not report.refusal
     for precision in ("fp32", "int8"):

@@ -53,9 +53,10 @@ with open(sys.argv[1], "w") as file:
 """
 
 _AGAIN = f"""{_WATCH}
-import lightsr.cli, lightsr.decoder, lightsr.derive, lightsr.pipeline, lightsr.upscaler, pydicom.filereader
-import onnxruntime, tempfile
+import gc, onnxruntime, shlex, tempfile
+import lightsr.batch, lightsr.cli, lightsr.decoder, lightsr.derive, lightsr.sharding, pydicom.filereader
 
+gc.freeze()  # no child walks over, and so copies, what it shares with this process
 for line in sys.stdin:
     asked = json.loads(line)
     child = os.fork()

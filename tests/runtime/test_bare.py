@@ -73,6 +73,8 @@ def test_the_result_is_that_of_the_whole_file(samples: Path, tmp_path: Path) -> 
 def test_real_files_are_the_same_without_what_stands_in_front(samples: Path, tmp_path: Path) -> None:
     path, alike = tmp_path / "a.dcm", 0
     for real in sorted(samples.rglob("*.dcm")):
+        if real.stat().st_size > 2**18:  # which takes long, and stands in no other syntax
+            continue
         try:
             expected = dicom.read(real).pixels
         except ImageError:

@@ -293,7 +293,7 @@ def test_the_memory_of_a_compressed_cine_is_that_of_a_frame(compress: Compressio
         "    PhotometricInterpretation='MONOCHROME2')\n"
         "frame = np.random.default_rng(0).integers(0, 4096, (1024, 1024)).astype(np.uint16)\n"
         "peaks = []\n"
-        "for frames in (1, 20):\n"
+        "for frames in (1, 12):\n"
         "    with open(sys.argv[2], 'w+b') as waiting, open(sys.argv[3], 'wb') as file:\n"
         "        data = encoding.PixelData(waiting, of, frames, sys.argv[1], Path('a'))\n"
         "        for _ in range(frames):\n"
@@ -304,5 +304,5 @@ def test_the_memory_of_a_compressed_cine_is_that_of_a_frame(compress: Compressio
     )
     command = [sys.executable, "-c", script, compress, str(tmp_path / "a"), str(tmp_path / "b")]
     one, many = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert (tmp_path / "b").stat().st_size > 20 * 2**20
+    assert (tmp_path / "b").stat().st_size > 12 * 2**20
     assert many - one < 8
