@@ -12,6 +12,8 @@ import torch
 from lightsr_export import graph
 from torch import nn
 
+from .workers import common_folder
+
 
 def digest(network: nn.Module) -> str:
     """Of the whole module: its classes, settings, mode and weights, as they would be saved."""
@@ -40,12 +42,7 @@ def remembering(
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of what was exported in this run, by all its workers."""
-    home = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        home = home.parent  # of every worker
-    folder = home / "exports"
-    folder.mkdir(exist_ok=True)
-    return folder
+    return common_folder(tmp_path_factory, "exports")
 
 
 @pytest.fixture(scope="session", autouse=True)

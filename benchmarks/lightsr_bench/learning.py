@@ -148,9 +148,6 @@ def measure(name: str, folders: Sequence[Path], goal: Goal, store: Path, *, prog
         Its process failed.
     """
     config = from_preset(name, goal.scale)
-    network = build(config.family, asdict(config.last.network)).eval()
-    model = deployed(network)[0]
-    lr = np.zeros((1, 1, SIDE_PX, SIDE_PX), np.float32)
     request = {
         **asdict(goal),
         "network": name,
@@ -183,6 +180,8 @@ def measure(name: str, folders: Sequence[Path], goal: Goal, store: Path, *, prog
             raise
     if process.returncode or "steps" not in last:
         raise DocumentError(str(last.get("error") or (said[-1] if said else f"ended with status {process.returncode}")))
+    model = deployed(build(config.family, asdict(config.last.network)).eval())[0]
+    lr = np.zeros((1, 1, SIDE_PX, SIDE_PX), np.float32)
     return Row(
         name=name,
         parameters=profile.parameters(model),

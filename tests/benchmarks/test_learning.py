@@ -50,10 +50,9 @@ def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert tiny["gain_db"]["image"] >= 0.2
     assert capsys.readouterr().out.count("| tiny |") == 1
     short = ["--target", "20", "--max-seconds", "0.2", "--force"]  # a goal that is not reached in that time
-    assert cli.main([*arguments, "--network", "tiny", "--network", "espcn", *short]) == 0
-    first, espcn = json.loads(file.read_text())["networks"]
-    assert (first["name"], espcn["name"]) == ("tiny", "espcn")
-    assert first["reached_seconds"] is espcn["reached_seconds"] is None
+    assert cli.main([*arguments, "--network", "espcn", *short]) == 0
+    (espcn,) = json.loads(file.read_text())["networks"]
+    assert espcn["reached_seconds"] is None
     for row in (tiny, espcn):
         assert row["steps_per_second"] > 1
         assert 5 < row["memory_mib"] < 2000
@@ -62,12 +61,14 @@ def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert espcn["macs_per_px"] == pytest.approx((25 * 64 + 9 * 64 * 32 + 9 * 32 * 4) / 4, rel=0.01)
     text = capsys.readouterr().out
     assert "s to bicubic + 20 dB on image" in text
-    assert text.count("not reached") == 2
+    assert text.count("not reached") == 1
 
 
 def test_what_fails_is_listed(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["training", "--data", str(images), "--network", "espcn"]) == 3
-    assert "espcn: no MR image of a held-back patient; --modality names another" in capsys.readouterr().out
+    assert cli.main(["training", "--data", str(images), "--network", "espcn", "--network", "srcnn"]) == 3
+    told = capsys.readouterr().out
+    names = [told.index(f"{name}: no MR image of a held-back patient; --modality") for name in ("espcn", "srcnn")]
+    assert names == sorted(names)
     assert cli.main(["training", "--data", str(images / "none"), "--network", "espcn"]) == 1
     assert "none: no such folder" in capsys.readouterr().err
     assert cli.main(["training", "--data", str(images), "--network", "huge"]) == 1

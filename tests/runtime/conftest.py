@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from lightsr import raster
 
+from tests.workers import common_folder
+
 from .attacks import ATTACKS
 from .dicom_files import a_cine, a_dataset, compressed, rle, save
 from .runs import enlarge, results
@@ -25,12 +27,19 @@ def file_name(attack: str) -> str:
 @pytest.fixture(scope="session")
 def attack_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Every hostile file, in one folder."""
-    folder = tmp_path_factory.mktemp("hostile")
+    folder = common_folder(tmp_path_factory, "hostile")
     paths = {name: folder / file_name(name) for name in ATTACKS}
+
+    def make(name: str) -> None:
+        if not paths[name].exists():
+            partial = paths[name].with_suffix(f".{os.getpid()}")
+            ATTACKS[name].make(partial)
+            partial.replace(paths[name])
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's, about what it is made to write
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            list(threads.map(lambda name: ATTACKS[name].make(paths[name]), ATTACKS))
+            list(threads.map(make, ATTACKS))
     return paths
 
 

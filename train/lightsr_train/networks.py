@@ -36,13 +36,13 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
 
 LEARNING_RATES: dict[str, float] = {
     "light-dense": 2e-3,
-    "srcnn": 1e-3,
-    "fsrcnn": 1e-3,
-    "espcn": 1e-3,
+    "srcnn": 2e-3,
+    "fsrcnn": 4e-3,
+    "espcn": 2e-3,
     "residual": 1e-3,
-    "srdense": 1e-3,
+    "srdense": 2e-3,
 }
-"""Peak learning rate of each family where nothing else is said."""
+"""Peak learning rate of each family where nothing else is said: the best of several (docs/experiments.md)."""
 
 
 def build(name: str, dimensions: dict[str, Any]) -> Network:
