@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lightsr import raster
+from lightsr_bench import experiment
+from lightsr_export import export, report
 
 from .runtime import large_files
 from .test_commands import MAINS, ROOT, SOURCES, commands
@@ -79,6 +81,9 @@ def home(tmp_path: Path, samples: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     (tmp_path / "FILE.toml").write_text(EXPERIMENT.format(images=tmp_path / "images"))
     for part in ("configs", "checkpoints"):
         shutil.copytree(ROOT / "train" / part, tmp_path / "train" / part)
+    monkeypatch.setattr(experiment, "SIDE_PX", 64)
+    for module in (export, report):
+        monkeypatch.setattr(module, "LATENCY_SIDE_PX", 64)
     monkeypatch.setenv("LIGHTSR_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -39,7 +39,7 @@ SMALL: dict[str, dict[str, int]] = {
 
 def a_network(scale: int = 2) -> LightDense:
     torch.manual_seed(4)
-    network = LightDense(NetworkConfig(scale, channels=16, growth=16, layers=1, blocks=2)).eval()
+    network = LightDense(NetworkConfig(scale, channels=16, growth=16, layers=1, blocks=1)).eval()
     with torch.no_grad():
         network.deconvolution.weight.normal_(std=0.05)
     return network

@@ -65,10 +65,8 @@ def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_what_fails_is_listed(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["training", "--data", str(images), "--network", "espcn", "--network", "srcnn"]) == 3
-    told = capsys.readouterr().out
-    names = [told.index(f"{name}: no MR image of a held-back patient; --modality") for name in ("espcn", "srcnn")]
-    assert names == sorted(names)
+    assert cli.main(["training", "--data", str(images), "--network", "espcn"]) == 3
+    assert "espcn: no MR image of a held-back patient; --modality names another" in capsys.readouterr().out
     assert cli.main(["training", "--data", str(images / "none"), "--network", "espcn"]) == 1
     assert "none: no such folder" in capsys.readouterr().err
     assert cli.main(["training", "--data", str(images), "--network", "huge"]) == 1

@@ -58,7 +58,7 @@ def test_formats_that_give_rows(kind: str, columns: int, scale: str, tmp_path: P
 
 def test_masks_of_padding_count(tmp_path: Path) -> None:
     """Of 8 bits they are as large as the pixels; and what is dark where it is high is held once more."""
-    rows, columns = np.ogrid[:200, :30_000]
+    rows, columns = np.ogrid[:120, :30_000]
     pixels = np.where((columns // 37 + rows // 29) % 3 == 0, 0, columns * 7 % 101 + rows % 37 + 20).astype(np.uint8)
     capture = "1.2.840.10008.5.1.4.1.1.7"
     dataset = a_dataset(pixels, SOPClassUID=capture, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=0)
