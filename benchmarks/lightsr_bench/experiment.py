@@ -253,13 +253,17 @@ def _train(variant: Variant, folder: Path, images: Path, progress: Callable[[str
         if not same or made.provenance["stage"] != last.name:
             raise ExperimentError(f"{folder}: was trained with other settings; choose another --out, or remove it")
         return
-    stages.train(
-        variant.config,
-        folder,
-        images=images,
-        resume=state.exists(),
-        report=lambda p: progress(f"training {variant.name}: {p.stage}, step {p.step:,} of {p.steps:,}"),
-    )
+    try:
+        stages.train(
+            variant.config,
+            folder,
+            images=images,
+            resume=state.exists(),
+            report=lambda p: progress(f"training {variant.name}: {p.stage}, step {p.step:,} of {p.steps:,}"),
+        )
+    except LightsrError:  # it cannot go on, and leaves no pictures behind
+        store.remove(images)
+        raise
 
 
 def _row(variant: Variant, fp32: onnx.ModelProto, folder: Path) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 Two runs that wrote into one folder would overwrite each other's networks and pictures.
 Who works in a folder therefore holds a lock on it, which the system lets go of with the
-process, however that ends. Where there are no such locks (Windows, some network file
+process, however that ends. Where folders have no locks (Windows, some network file
 systems), nobody is kept out.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from lightsr import strays
 from lightsr.errors import OutputError
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -33,7 +36,16 @@ def alone(folder: Path, *, wait: bool = False, permissions: int = 0o777) -> Iter
     OutputError
         Another process is in the folder, and `wait` is not set; or it cannot be made.
     """
-    descriptor, made = _entered(folder, wait, permissions)
+    while True:
+        made = _made(folder, permissions)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # the one before left it empty, and removed it
+            continue
+        except OSError:  # Windows opens no folders
+            descriptor = None
+        if descriptor is None or _entered(folder, descriptor, wait=wait):
+            break
     try:
         yield
     finally:
@@ -44,22 +56,34 @@ def alone(folder: Path, *, wait: bool = False, permissions: int = 0o777) -> Iter
             os.close(descriptor)
 
 
-def _entered(folder: Path, wait: bool, permissions: int) -> tuple[int | None, bool]:
-    """A descriptor that holds the lock (None where folders cannot be opened), and whether the folder was made."""
-    while True:
-        made = not folder.exists()
-        try:
-            folder.mkdir(parents=True, mode=permissions, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made: {error.strerror}; --out takes a folder") from error
-        try:
-            descriptor = os.open(folder, os.O_RDONLY)
-        except OSError:
-            return None, made
-        if strays.lock(descriptor, wait=wait) is False:
-            os.close(descriptor)
+def _made(folder: Path, permissions: int) -> bool:
+    """Make a folder that is missing, and say whether it was."""
+    try:
+        folder.mkdir(mode=permissions, parents=True)
+    except OSError as error:
+        there = isinstance(error, FileExistsError)
+        if there and (folder.is_dir() or not os.path.lexists(folder)):  # or was there: opening it will tell
+            return False
+        raise OutputError(f"{folder}: cannot be made: {error.strerror}; --out takes a folder") from error
+    return True
+
+
+def _entered(folder: Path, descriptor: int, *, wait: bool) -> bool:
+    """Lock an open folder, and keep it open; or close it, if it was removed in the meantime."""
+    held = False
+    try:
+        locked = strays.lock(descriptor, wait=False)
+        if locked is False and wait:
+            logger.warning("%s: another process is at work there; waiting for it", folder)
+            locked = strays.lock(descriptor)
+        if locked is False:
             raise OutputError(f"{folder}: another process trains there; wait for it, or choose another --out")
-        with suppress(OSError):
-            if os.path.samestat(os.fstat(descriptor), folder.stat()):
-                return descriptor, made
-        os.close(descriptor)  # removed by the one before, as it was left empty
+        if locked is None:  # and inode numbers, where there are no locks, may not be worth comparing
+            held = True
+        else:
+            with suppress(OSError):
+                held = os.path.samestat(os.fstat(descriptor), folder.stat())
+        return held
+    finally:
+        if not held:
+            os.close(descriptor)

@@ -42,7 +42,7 @@ LEARNING_RATES: dict[str, float] = {
     "residual": 1e-3,
     "srdense": 2e-3,
 }
-"""Peak learning rate of each family where nothing else is said: the best of several (docs/experiments.md)."""
+"""Peak learning rate of each family where nothing else is said; of baselines, the best at x2 (docs/experiments.md)."""
 
 
 def build(name: str, dimensions: dict[str, Any]) -> Network:

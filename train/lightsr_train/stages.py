@@ -100,7 +100,7 @@ def train(
     """
     processes = processes or Processes()
     with ExitStack() as until_done:
-        _by_first(processes, lambda: until_done.enter_context(folders.alone(run)))
+        _by_first(processes, run, lambda: until_done.enter_context(folders.alone(run)))
         config, initial = started(config)
         state: dict[str, Any] | None = checkpoint.read_tensors(run / STATE_FILE) if resume else None
         number = _position(config, state, run / STATE_FILE)
@@ -115,7 +115,7 @@ def train(
                     trainer.resume(state)
                     state = None
             except BaseException:  # nothing has begun: leave the folder as it was
-                if fresh and processes.first:
+                if fresh and processes.first and images is None:
                     store.remove(place)
                 raise
             if processes.first:
@@ -157,11 +157,11 @@ def _images(config: RunConfig, stage: Stage, place: Path, processes: Processes) 
             degradations=list(stage.training.degradations),
         )
 
-    return _by_first(processes, collection) or collection()
+    return _by_first(processes, place, collection) or collection()
 
 
-def _by_first(processes: Processes, action: Callable[[], T]) -> T | None:
-    """What the first process has from `action`, and None in the others; where it fails, all of them do."""
+def _by_first(processes: Processes, folder: Path, action: Callable[[], T]) -> T | None:
+    """What the first process has from `action` in a folder, and None in the others; where it fails, all of them do."""
     result: T | None = None
     failure: LightsrError | None = None
     if processes.first:
@@ -170,7 +170,7 @@ def _by_first(processes: Processes, action: Callable[[], T]) -> T | None:
         except LightsrError as error:
             failure = error
     if processes.any(failure is not None):
-        raise failure or OutputError("the first process failed; it says why")
+        raise failure or OutputError(f"{folder}: the first process failed there; its own message says why")
     return result
 
 

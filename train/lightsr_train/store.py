@@ -62,9 +62,12 @@ def collection(
 
 
 def remove(store: Path) -> None:
-    """Delete what this module writes into the folder `store`, and the folder if nothing else is in it."""
+    """Delete what this module writes into the folder `store`, and the folder if nothing else is in it.
+
+    What another process is writing just now stays.
+    """
     if store.is_dir():
-        with folders.alone(store, wait=True), suppress(OSError):
+        with suppress(OutputError), folders.alone(store), suppress(OSError):
             _clear(store)
             store.rmdir()
 
