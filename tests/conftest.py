@@ -1,8 +1,12 @@
 """Shared by all parts: real images, a small network, models made from it."""
 
+import contextlib
+import functools
+import importlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +55,17 @@ def one_torch_thread_again(one_torch_thread: None) -> None:
     """After a test that has set another number."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operators_read_once() -> Iterator[None]:
+    """For each export PyTorch reads the sources of all operators it could translate, which takes a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "lightsr_export" in sys.modules:
+            with contextlib.suppress(ImportError, AttributeError):  # a PyTorch that does it otherwise
+                registry = importlib.import_module("torch.onnx._internal.exporter._registration").ONNXRegistry
+                patch.setattr(registry, "from_torchlib", staticmethod(functools.cache(registry.from_torchlib)))
+        yield
 
 
 @pytest.fixture(scope="session")
