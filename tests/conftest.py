@@ -61,7 +61,7 @@ def one_torch_thread_again(one_torch_thread: None) -> None:
 def operators_read_once() -> Iterator[None]:
     """For each export PyTorch reads the sources of all operators it could translate, which takes a second."""
     with pytest.MonkeyPatch.context() as patch:
-        if "lightsr_export" in sys.modules:
+        if "lightsr_export.graph" in sys.modules:  # else importing PyTorch would take longer
             with contextlib.suppress(ImportError, AttributeError):  # a PyTorch that does it otherwise
                 registry = importlib.import_module("torch.onnx._internal.exporter._registration").ONNXRegistry
                 patch.setattr(registry, "from_torchlib", staticmethod(functools.cache(registry.from_torchlib)))
