@@ -17,6 +17,7 @@ from lightsr_export import export, profile
 from lightsr_export.errors import IntegerFormError
 from lightsr_export.report import versions
 from lightsr_train import checkpoint, runfile, stages, store
+from lightsr_train.folders import OccupiedError
 from lightsr_train.settings import RunConfig
 from lightsr_train.training import LOG_FILE, STATE_FILE
 
@@ -261,6 +262,8 @@ def _train(variant: Variant, folder: Path, images: Path, progress: Callable[[str
             resume=state.exists(),
             report=lambda p: progress(f"training {variant.name}: {p.stage}, step {p.step:,} of {p.steps:,}"),
         )
+    except OccupiedError:  # the pictures are the other process's
+        raise
     except LightsrError:  # it cannot go on, and leaves no pictures behind
         store.remove(images)
         raise

@@ -8,6 +8,7 @@ from lightsr_bench import cli, experiment, tables
 from lightsr_bench.documents import DocumentError
 from lightsr_bench.experiment import ExperimentError
 from lightsr_export import export, report
+from lightsr_train import folders, stages, store
 from lightsr_train.settings import SettingsError
 
 from tests.schemas import problems
@@ -108,6 +109,21 @@ def test_some_variants_alone(images: Path, tmp_path: Path, capsys: pytest.Captur
     assert "Not in this run: one-shot" in capsys.readouterr().out
     assert cli.main([*arguments, "espcm"]) == 1
     assert "--only espcm: no such variant; there are one-shot, espcn" in capsys.readouterr().err
+
+
+def test_a_variant_that_another_process_trains_is_refused_and_its_pictures_stay(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "little.toml").write_text(SMALL.format(images=images))
+    runs = tmp_path / "runs"
+    pictures = runs / stages.STORE_FOLDER / store.PIXELS_FILE
+    pictures.parent.mkdir(parents=True)
+    pictures.touch()
+    arguments = ["experiment", str(tmp_path / "little.toml"), "--out", str(runs), "--eval", str(images)]
+    with folders.alone(runs / "espcn"):
+        assert cli.main([*arguments, "--only", "espcn"]) == 1
+    assert "espcn: another process trains there" in capsys.readouterr().err
+    assert pictures.exists()
 
 
 def test_the_front() -> None:

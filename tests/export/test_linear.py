@@ -104,7 +104,7 @@ def test_a_concatenation_that_comes_later_does_not_help() -> None:
     assert found is None or same(found, model)
 
 
-@pytest.mark.parametrize("blocks", [2, 3])
+@pytest.mark.parametrize("blocks", [1, 2, 3])
 def test_a_dense_network_loses_its_additions_and_a_fusion(blocks: int) -> None:
     network = a_network(blocks=blocks)
     model = graph.to_onnx(rewrite.rewritten(network)[0])

@@ -18,6 +18,10 @@ from lightsr.errors import OutputError
 logger = logging.getLogger(__name__)
 
 
+class OccupiedError(OutputError):
+    """A folder in which another process works."""
+
+
 @contextmanager
 def alone(folder: Path, *, wait: bool = False, permissions: int = 0o777) -> Iterator[None]:
     """Keep other processes that use this function out of a folder.
@@ -33,8 +37,10 @@ def alone(folder: Path, *, wait: bool = False, permissions: int = 0o777) -> Iter
 
     Raises
     ------
+    OccupiedError
+        Another process is in the folder, and `wait` is not set.
     OutputError
-        Another process is in the folder, and `wait` is not set; or it cannot be made.
+        It cannot be made.
     """
     while True:
         made = _made(folder, permissions)
@@ -77,7 +83,7 @@ def _entered(folder: Path, descriptor: int, *, wait: bool) -> bool:
             logger.warning("%s: another process is at work there; waiting for it", folder)
             locked = strays.lock(descriptor)
         if locked is False:
-            raise OutputError(f"{folder}: another process trains there; wait for it, or choose another --out")
+            raise OccupiedError(f"{folder}: another process trains there; wait for it, or choose another --out")
         if locked is None:  # and inode numbers, where there are no locks, may not be worth comparing
             held = True
         else:

@@ -100,15 +100,13 @@ def _write(store: Path, key: str, pairs: Iterable[Pair], skipped: list[str]) -> 
         if any(store.iterdir()):
             raise OutputError(f"{store}: holds something that lightsr-train did not write; move it away")
         _write_new(store, key, pairs, skipped)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             _clear(store)
-        raise OutputError(
-            f"{store}: cannot be written: {error.strerror}; free space, or choose another --out"
-        ) from error
-    except BaseException:
-        with suppress(OSError):
-            _clear(store)
+        if isinstance(error, OSError):
+            raise OutputError(
+                f"{store}: cannot be written: {error.strerror}; free space, or choose another --out"
+            ) from error
         raise
 
 
