@@ -147,6 +147,28 @@ def test_stops_cleanly_on_a_signal_and_goes_on(number: signal.Signals, images: P
         assert f"from step {stopped:,} to" in _resumed(command)
 
 
+def test_a_second_signal_ends_it_at_once_and_no_pictures_stay(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(SMALL)
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "lightsr_train.cli", "--config", str(tmp_path / "c.toml"), "--threads", "1"]
+    with subprocess.Popen(
+        [*command, "--data", str(images), "--out", str(run)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not (run / "data.json").exists():
+            time.sleep(0.002)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.001)  # two of a kind at once would be one; the first one's step may or may not be over then
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        rest = process.stderr.read()
+    assert "Traceback" not in rest
+    if (run / "state.pt").exists():
+        assert "--resume goes on" in rest
+    else:
+        assert "stopped before anything was saved; the same command begins anew" in rest
+        assert not (run / ".lightsr-images").exists()
+
+
 def _resumed(command: list[str]) -> str:
     with subprocess.Popen([*command, "--resume"], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

@@ -101,8 +101,15 @@ def main(argv: list[str] | None = None) -> int:
             "lightsr-train", lambda: _train(arguments), debug=arguments.debug, install=install("train")
         )
     except KeyboardInterrupt:  # while images are read; later the loop stops between two steps
-        saved = (arguments.out / "state.pt").exists()
-        told = "between two steps; --resume goes on" if saved else "before the first step; nothing was written"
+        if (arguments.out / "state.pt").exists():
+            told = "between two steps; --resume goes on"
+        elif (arguments.out / "data.json").exists():  # a second signal, at once: the first one would have saved
+            from lightsr_train import stages, store
+
+            store.remove(arguments.out / stages.STORE_FOLDER)
+            told = "before anything was saved; the same command begins anew"
+        else:
+            told = "before the first step; nothing was written"
         print(f"lightsr-train: stopped {told}", file=sys.stderr)
         return 130
 
