@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from lightsr import raster
 from lightsr_train import checkpoint
 from lightsr_train.cli import main, parser
@@ -145,6 +146,28 @@ def test_stops_cleanly_on_a_signal_and_goes_on(number: signal.Signals, images: P
     assert {path.stat().st_mode & 0o777 for path in (run / ".lightsr-images").iterdir()} == {0o600}
     if number == signal.SIGINT:  # what is saved is the same
         assert f"from step {stopped:,} to" in _resumed(command)
+
+
+def test_killed_between_two_saves_it_goes_on_to_the_same_weights(images: Path, tmp_path: Path) -> None:
+    settings = SMALL.replace("validate_every = 100000", "validate_every = 10").replace("steps = 100000", "steps = 60")
+    (tmp_path / "c.toml").write_text(settings)
+    arguments = ["--config", str(tmp_path / "c.toml"), "--data", str(images), "--threads", "1"]
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "lightsr_train.cli", *arguments, "--out", str(run)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "step 10/" in line:
+                process.kill()
+                break
+    assert process.returncode == -signal.SIGKILL
+    saved = checkpoint.read_tensors(run / "state.pt")["step"]
+    assert 10 <= saved < 60
+    assert main([*arguments, "--out", str(run), "--resume"]) == 0
+    assert main([*arguments, "--out", str(tmp_path / "straight")]) == 0
+    expected, found = (checkpoint.load(folder).weights for folder in (tmp_path / "straight", run))
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
 def test_a_second_signal_ends_it_at_once_and_no_pictures_stay(images: Path, tmp_path: Path) -> None:

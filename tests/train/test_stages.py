@@ -68,6 +68,10 @@ def test_all_stages_run_unattended(straight: Path) -> None:
         {"name": "x2", "scale": 2, "steps": 6},
         {"name": "x4", "scale": 4, "steps": 6},
     ]
+    (before,) = last.provenance["history"]
+    assert (before["stage"], before["scale"], before["step"], before["init"]) == ("x2", 2, 6, "")
+    assert before["training"] == first.provenance["training"]
+    assert first.provenance["history"] == []
     assert last.provenance["degradations"] == ["bicubic", "area+gaussian-noise"]
     assert not (straight / stages.STORE_FOLDER).exists()
 
@@ -99,6 +103,20 @@ def test_resumed_inside_any_stage_equals_straight_bit_for_bit(
         expected, found = weights(straight / name), weights(tmp_path / "run" / name)
         assert expected.keys() == found.keys()
         assert all(torch.equal(expected[key], found[key]) for key in expected)
+        assert checkpoint.load(tmp_path / "run" / name).provenance["history"] == history(straight / name)
+
+
+def history(path: Path) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = checkpoint.load(path).provenance["history"]
+    return found
+
+
+def test_fine_tuning_keeps_the_history(images: Path, straight: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(a_run(images), init=str(straight / "model.pt"))
+    stages.train(config, tmp_path / "tuned")
+    assert history(tmp_path / "tuned")[:1] == history(straight)
+    assert [(each["stage"], each["init"]) for each in history(tmp_path / "tuned")] == [("x2", ""), ("x4", "")]
+    assert checkpoint.load(tmp_path / "tuned").provenance["init"] == "model.pt"
 
 
 def test_a_stage_that_the_run_does_not_have_is_not_resumed(images: Path, straight: Path) -> None:

@@ -66,6 +66,40 @@ def test_it_learns(collection: data.Collection, tmp_path: Path) -> None:
     assert lines[-1]["gain_db"] == seen[-1].gain_db
 
 
+def test_what_is_kept_is_the_moving_average_of_the_weights(collection: data.Collection, tmp_path: Path) -> None:
+    run = trainer(collection, tmp_path, steps=5, validate_every=1, average=0.4)
+    expected = {name: value.detach().clone() for name, value in run.network.named_parameters()}
+
+    def watch(progress: training.Progress) -> None:
+        decay = min(0.4, progress.step / (progress.step + 9))  # a short memory at first
+        for name, value in run.network.named_parameters():
+            expected[name] = decay * expected[name] + (1 - decay) * value.detach()
+
+    assert run.train(watch, lambda: False)
+    kept, last = weights(tmp_path), run.network.state_dict()
+    for name, value in expected.items():
+        assert torch.allclose(kept[name], value, rtol=0, atol=1e-6 * float(value.abs().max()))
+    assert not torch.equal(kept["fuse.weight"], last["fuse.weight"])
+
+
+@pytest.mark.parametrize("loss", ["absolute", "charbonnier"])
+def test_each_step_has_its_loss_and_the_second_task_its_weight(
+    loss: str, collection: data.Collection, tmp_path: Path
+) -> None:
+    run = trainer(
+        collection, tmp_path, steps=5, loss=loss, squared_share=0.4, dual="regression", dual_start=0.5, dual_end=0.1
+    )
+    real, seen = run.loss_of, []
+
+    def loss_of(low: torch.Tensor, high: torch.Tensor, weight: torch.Tensor, kind: str, second: float) -> torch.Tensor:
+        seen.append((kind, round(second, 6)))
+        return real(low, high, weight, kind, second)
+
+    run.loss_of = loss_of
+    assert run.train(lambda progress: None, lambda: False)
+    assert seen == [(loss, 0.5), (loss, 0.4), (loss, 0.3), ("squared", 0.2), ("squared", 0.1)]
+
+
 def test_resumed_equals_straight_bit_for_bit(collection: data.Collection, tmp_path: Path) -> None:
     trainer(collection, tmp_path / "straight").train(lambda p: None, lambda: False)
     first = trainer(collection, tmp_path / "resumed")
@@ -242,6 +276,15 @@ def test_the_configuration_of_the_bundled_model_is_the_bundled_model(monkeypatch
         assert made.dimensions == dataclasses.asdict(config.last.network)
         assert {**YOUNGER, **made.provenance["training"]} == dataclasses.asdict(config.last.training)
         assert made.provenance["step"] == config.last.training.steps
+        before = made.provenance.get("history", [])
+        assert len(before) < len(config.stages)
+        for stage, found in zip(reversed(config.stages[:-1]), reversed(before), strict=False):
+            assert (found["stage"], found["scale"], found["step"]) == (
+                stage.name,
+                stage.network.scale,
+                stage.training.steps,
+            )
+            assert {**YOUNGER, **found["training"]} == dataclasses.asdict(stage.training)
 
 
 def test_every_configuration_of_the_project_ends_at_its_scale(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,8 +44,8 @@ class Checkpoint:
     weights : dict of Tensor
         The network's state: tensors of any shape by their name.
     provenance : dict
-        How it was made: settings, steps, degradations, sources with licences, the
-        held-back result, versions.
+        How it was made: settings, steps, the stages before (`history`), degradations, sources
+        with licences, the held-back result, versions.
     """
 
     name: str
@@ -59,6 +59,28 @@ class Checkpoint:
         network = build(self.family, self.dimensions)
         network.load_state_dict(dict(self.weights))
         return network.eval()
+
+
+def history(initial: Checkpoint | None) -> list[dict[str, Any]]:
+    """Stages that a network has been through, the first one first, each with all its settings.
+
+    Of a checkpoint that is older than this record, its last stage alone is known.
+
+    Parameters
+    ----------
+    initial : Checkpoint or None
+        That the next stage starts from.
+
+    Returns
+    -------
+    list of dict
+        ``stage``, ``scale``, ``step``, ``training``, ``init`` and ``lightsr`` of each.
+    """
+    if initial is None:
+        return []
+    made = initial.provenance
+    last = {key: made.get(key) for key in ("stage", "step", "training", "init", "lightsr")}
+    return [*made.get("history", []), {**last, "scale": initial.dimensions["scale"]}]
 
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:

@@ -148,6 +148,7 @@ class Trainer:
         self.step = 0
         self.seconds = self.processor_seconds = 0.0
         self.gain_db: dict[str, float] = {}
+        self.history = checkpoint.history(initial)
 
     def _freeze(self) -> None:
         for part in self.settings.frozen:
@@ -200,6 +201,7 @@ class Trainer:
         self.seconds = state["seconds"]
         self.processor_seconds = state.get("processor_seconds", 0.0)  # states of older versions have none
         self.gain_db = state["gain_db"]
+        self.history = state.get("history", self.history)
 
     def train(self, report: Callable[[Progress], None], should_stop: Callable[[], bool]) -> bool:
         """Train until the last step or until `should_stop` says so; either way the state is saved.
@@ -349,6 +351,7 @@ class Trainer:
             "seconds": self.seconds,
             "processor_seconds": self.processor_seconds,
             "gain_db": self.gain_db,
+            "history": self.history,
         }
         checkpoint.save_atomically(state, self.run / STATE_FILE)
         checkpoint.save(self.result(), self.run / checkpoint.MODEL_FILE)
@@ -367,6 +370,7 @@ class Trainer:
                 for each in self.config.stages
             ],
             "init": Path(self.config.init).name,
+            "history": self.history,
             "degradations": list(self.settings.degradations),
             "sources": self.sources,
             "held_back_gain_db": self.gain_db,
