@@ -62,6 +62,7 @@ def main() -> int:
     from lightsr_train import store
     from lightsr_train.settings import from_preset
     from lightsr_train.training import Progress, Trainer
+    from lightsr_train.validation import enlarge_with, gain_over_bicubic
 
     logging.disable(logging.WARNING)  # skipped files are named by lightsr-train
     torch.set_num_threads(request["threads"])
@@ -97,6 +98,11 @@ def main() -> int:
     memory = AnonymousMemory()
     trainer.train(report, lambda: bool(reached) or trainer.seconds > request["max_seconds"])
     memory.close()
+    if trainer.step % request["validate_every"] and trainer.step < request["steps"]:  # time was up between two looks
+        gain = gain_over_bicubic(
+            enlarge_with(trainer.averaged, trainer.device), trainer.held_back, config.last.network.scale
+        )
+        report(Progress(trainer.stage.name, trainer.step, request["steps"], 0.0, gain, 0.0, 0.0, 0.0))
     found = {
         "steps": trainer.step,
         "seconds": trainer.seconds,

@@ -7,7 +7,10 @@ import pytest
 import torch
 from lightsr import raster
 from lightsr_bench import cli, learning
+from lightsr_export import profile
+from lightsr_export.export import deployed
 from lightsr_train.contract import Network
+from lightsr_train.networks import PRESETS, build
 
 from tests.schemas import problems
 
@@ -49,10 +52,12 @@ def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert tiny["steps"] % 20 == 0
     assert tiny["gain_db"]["image"] >= 0.2
     assert capsys.readouterr().out.count("| tiny |") == 1
-    short = ["--target", "20", "--max-seconds", "0.2", "--force"]  # a goal that is not reached in that time
+    # A goal that is not reached in that time, which is over long before the first look.
+    short = ["--target", "20", "--max-seconds", "0.2", "--validate-every", "100000", "--force"]
     assert cli.main([*arguments, "--network", "espcn", *short]) == 0
     (espcn,) = json.loads(file.read_text())["networks"]
     assert espcn["reached_seconds"] is None
+    assert "image" in espcn["gain_db"]
     for row in (tiny, espcn):
         assert row["steps_per_second"] > 1
         assert 5 < row["memory_mib"] < 2000
@@ -62,6 +67,12 @@ def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     text = capsys.readouterr().out
     assert "s to bicubic + 20 dB on image" in text
     assert text.count("not reached") == 1
+
+
+def test_parameters_are_counted_as_after_training() -> None:
+    """FSRCNN's slopes are all equal before it, and the exported graph would hold them once."""
+    network = learning.as_if_trained(build(*PRESETS["fsrcnn"]).eval())
+    assert profile.parameters(deployed(network)[0]) == 13_876  # as of the trained ones of baselines-x2
 
 
 def test_what_fails_is_listed(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
