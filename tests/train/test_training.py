@@ -10,6 +10,7 @@ from lightsr.errors import LightsrError, OutputError
 from lightsr_train import checkpoint, data, runfile, stages, training, validation
 from lightsr_train.contract import Network, ScaleConfig
 from lightsr_train.dimensions import NetworkConfig
+from lightsr_train.networks import NETWORKS, PRESETS
 from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig
 
 NETWORK = NetworkConfig(channels=16, layers=1, blocks=1)
@@ -265,6 +266,15 @@ def test_wrong_configuration_files(text: str, message: str, tmp_path: Path) -> N
     with pytest.raises(SettingsError, match=message) as caught:
         runfile.read_run(path)
     assert "c.toml" in str(caught.value)
+
+
+def test_dimensions_that_a_run_file_leaves_out_are_those_of_base(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("[network]\nscale = 4\nlayers = 2\n")
+    usual = PRESETS["base"][1]
+    assert runfile.read_run(path).last.network == NetworkConfig(**{**usual, "scale": 4, "layers": 2})
+    path.write_text('family = "srdense"\n')
+    assert runfile.read_run(path).last.network == NETWORKS["srdense"].config_class()
 
 
 def test_the_configuration_of_the_bundled_model_is_the_bundled_model(monkeypatch: pytest.MonkeyPatch) -> None:

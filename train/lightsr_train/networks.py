@@ -34,6 +34,13 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
 """Named networks: family and dimensions, without the scale; `lightsr-train --network` takes the names."""
 
 
+USUAL: dict[str, dict[str, Any]] = {"light-dense": PRESETS["base"][1]}
+"""Dimensions that a run file of a family leaves out, where they are not the defaults of its `config_class`.
+
+Those are what checkpoints had before a dimension was known, and stay what they are.
+"""
+
+
 LEARNING_RATES: dict[str, float] = {
     "light-dense": 2e-3,
     "srcnn": 2e-3,

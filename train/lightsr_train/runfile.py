@@ -10,7 +10,7 @@ from lightsr.card import check_name
 from lightsr.errors import ModelError
 
 from lightsr_train.contract import ScaleConfig
-from lightsr_train.networks import NETWORKS
+from lightsr_train.networks import NETWORKS, USUAL
 from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig
 
 TRAINING_KEYS = frozenset(f.name for f in fields(TrainingConfig))
@@ -24,6 +24,7 @@ def read_run(path: Path) -> RunConfig:
     ``name``, ``family``, ``data`` and ``init`` stand at its top; the table ``[network]`` has
     the dimensions, ``[training]`` the settings, and each ``[[stage]]`` those that differ in
     it, with its ``scale`` and ``name``. Without a stage there is one, of the network's scale.
+    Dimensions that are left out are those of `base`, for a light-dense network.
     Folders in ``data`` may hold environment variables; others are relative to the
     current folder.
 
@@ -76,6 +77,8 @@ def run_from(content: dict[str, Any], path: Path) -> RunConfig:
     init = content.get("init", "")
     if not isinstance(init, str):
         raise SettingsError(f"{path}: init is {init!r}; the name of a released model, or a file, is needed")
+    if isinstance(content.get("network", {}), dict):
+        content = {**content, "network": {**USUAL.get(family, {}), **content.get("network", {})}}
     stages = _stages(content, NETWORKS[family].config_class, path)
     return RunConfig(name, family, stages, tuple(_folder(item, path) for item in folders), _beside(init, path))
 
