@@ -245,13 +245,24 @@ def run(
     )
 
 
+def trained_by(config: RunConfig, made: checkpoint.Checkpoint) -> bool:
+    """Whether a finished network was trained by these settings, in all stages of which it has a record."""
+    if made.family != config.family or made.dimensions != asdict(config.last.network):
+        return False
+    been_through = checkpoint.history(made)
+    wanted = config.stages
+    if config.init or "history" not in made.provenance:
+        been_through, wanted = been_through[-1:], wanted[-1:]
+    return [(each["stage"], each["scale"], each["training"]) for each in been_through] == [
+        (stage.name, stage.network.scale, asdict(stage.training)) for stage in wanted
+    ]
+
+
 def _train(variant: Variant, folder: Path, images: Path, progress: Callable[[str], None]) -> None:
     state = folder / STATE_FILE
     last = variant.config.last
     if state.exists() and stages.stage_file(folder, last).exists():
-        made = checkpoint.load(folder)
-        same = made.provenance["training"] == asdict(last.training) and made.dimensions == asdict(last.network)
-        if not same or made.provenance["stage"] != last.name:
+        if not trained_by(variant.config, checkpoint.load(folder)):
             raise ExperimentError(f"{folder}: was trained with other settings; choose another --out, or remove it")
         return
     try:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ from lightsr_bench.documents import DocumentError
 from lightsr_bench.experiment import ExperimentError
 from lightsr_export import export, report
 from lightsr_train import folders, stages, store
-from lightsr_train.settings import SettingsError
+from lightsr_train.checkpoint import Checkpoint
+from lightsr_train.dimensions import NetworkConfig
+from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig
 
 from tests.schemas import problems
 
@@ -109,6 +112,32 @@ def test_some_variants_alone(images: Path, tmp_path: Path, capsys: pytest.Captur
     assert "Not in this run: one-shot" in capsys.readouterr().out
     assert cli.main([*arguments, "espcm"]) == 1
     assert "--only espcm: no such variant; there are one-shot, espcn" in capsys.readouterr().err
+    config.write_text(SMALL.format(images=images).replace("steps = 4", "steps = 5"))
+    assert cli.main([*arguments, "espcn"]) == 1
+    assert "espcn: was trained with other settings; choose another --out, or remove it" in capsys.readouterr().err
+
+
+def test_a_network_is_known_by_all_that_it_went_through() -> None:
+    training = TrainingConfig(steps=4)
+    first = Stage("x2", NetworkConfig(scale=2, stage_channels=16), training)
+    last = Stage("x4", NetworkConfig(scale=4, stage_channels=16), training)
+    config = RunConfig("net", "light-dense", (first, last))
+
+    def made(family: str = "light-dense", **before: object) -> Checkpoint:
+        record = {"stage": "x2", "scale": 2, "step": 4, "training": asdict(training), "init": "", **before}
+        own = {"stage": "x4", "step": 4, "training": asdict(training), "init": "", "history": [record]}
+        return Checkpoint("net", family, asdict(last.network), {}, own)
+
+    assert experiment.trained_by(config, made())
+    assert not experiment.trained_by(config, made("fsrcnn"))
+    assert not experiment.trained_by(config, made(training=asdict(TrainingConfig(steps=5))))
+    assert not experiment.trained_by(config, made(scale=4))
+    assert not experiment.trained_by(replace(config, stages=(last,)), made())
+    assert experiment.trained_by(replace(config, stages=(last,), init="base"), made())
+    older = made()
+    del older.provenance["history"]
+    assert experiment.trained_by(config, older)
+    assert not experiment.trained_by(replace(config, stages=(first,)), older)
 
 
 def test_a_variant_that_another_process_trains_is_refused_and_its_pictures_stay(
