@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightsr_train import released
 from lightsr_train.dense import LightDense
 from lightsr_train.dimensions import NetworkConfig
 from lightsr_train.networks import PRESETS, build, dimensions, parameter_count
@@ -136,6 +137,18 @@ def test_phase_filters_sum_to_one() -> None:
     assert bicubic_phase_filters(4).sum(dim=(1, 2, 3)).numpy() == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("name", released.names())
+@torch.no_grad()
+def test_released_networks_are_equivariant_and_their_skips_sum_to_one(name: str) -> None:
+    """After all that training did to them."""
+    network = released.find(name, 2).network()
+    assert isinstance(network, LightDense)
+    assert network.skip is not None
+    assert network.skip.weight.sum(dim=(1, 2, 3)).numpy() == pytest.approx(1, abs=2e-6)
+    lr = torch.rand(1, 1, 20, 24, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(network(200 * lr - 50), 200 * network(lr) - 50, rtol=0, atol=1e-5 * 200)
+
+
 @pytest.mark.parametrize("bias", [False, True])
 @torch.no_grad()
 def test_stages_fold_into_plain_deconvolutions(bias: bool) -> None:
@@ -182,9 +195,11 @@ def test_dimensions_rebuild_the_network() -> None:
     assert again.config == network.config
 
 
-def test_tiny_stays_tiny() -> None:
-    family, values = PRESETS["tiny"]
-    assert parameter_count(build(family, {**values, "scale": 2})) <= 50_000
+@pytest.mark.parametrize(("name", "most"), [("tiny", 50_000), ("base", 160_000)])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_sizes_stay_small(name: str, most: int, scale: int) -> None:
+    family, values = PRESETS[name]
+    assert parameter_count(build(family, {**values, "scale": scale})) <= most
 
 
 @pytest.mark.parametrize(
