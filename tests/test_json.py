@@ -114,7 +114,7 @@ def test_a_schema_is_one_and_is_strict(name: str) -> None:
     assert "format" in content["required"]
     for node in objects(content):
         assert node["additionalProperties"] is False
-        assert set(node["properties"]) - set(node["required"]) <= {"held_back_gain_db"}
+        assert set(node["properties"]) - set(node["required"]) <= {"held_back_gain_db", "degradations", "under"}
 
 
 def test_a_key_more_or_less_fails() -> None:

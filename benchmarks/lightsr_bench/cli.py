@@ -139,7 +139,7 @@ def _training(arguments: argparse.Namespace) -> int:
 
 
 def _experiment(arguments: argparse.Namespace) -> int:
-    from lightsr_bench import experiment
+    from lightsr_bench import experiment, experiment_report
 
     _quieten_exporter()
     _check_targets(arguments.json, force=arguments.force)
@@ -151,7 +151,7 @@ def _experiment(arguments: argparse.Namespace) -> int:
     )
     _progress("")
     _write(arguments, content)
-    print(experiment.text(content))
+    print(experiment_report.text(content))
     return 0
 
 

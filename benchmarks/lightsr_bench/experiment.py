@@ -17,11 +17,12 @@ from lightsr_export import export, profile
 from lightsr_export.errors import IntegerFormError
 from lightsr_export.report import versions
 from lightsr_train import checkpoint, runfile, stages, store
+from lightsr_train.degradation import BICUBIC, parse
 from lightsr_train.folders import OccupiedError
 from lightsr_train.settings import RunConfig
 from lightsr_train.training import LOG_FILE, STATE_FILE
 
-from lightsr_bench import curves, device, documents, forms, methods, quality, scoring
+from lightsr_bench import device, documents, forms, methods, quality, scoring
 
 SIDE_PX = 256
 """Side of the picture that is timed, low-resolution pixels."""
@@ -62,6 +63,8 @@ class Experiment:
         All of one scale.
     curves : bool
         Whether its table tells what equal times of training give, too.
+    degradations : tuple of str
+        Under which all are measured besides bicubic reduction.
     left_out : tuple of str
         Names of variants that its file has too.
     """
@@ -69,6 +72,7 @@ class Experiment:
     title: str
     variants: tuple[Variant, ...]
     curves: bool = False
+    degradations: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
     @property
@@ -91,7 +95,8 @@ def read(path: Path) -> Experiment:
     """The experiment that a TOML file describes.
 
     ``[common]`` is a configuration of lightsr-train; every ``[[variant]]`` has a ``name``, a
-    ``note``, and what differs from it. At the top stand a ``title`` and whether the table has ``curves``.
+    ``note``, and what differs from it. At the top stand a ``title``, whether the table has ``curves``, and
+    further ``degradations`` to measure under.
 
     Raises
     ------
@@ -99,20 +104,26 @@ def read(path: Path) -> Experiment:
         Missing or malformed; a setting that is unknown or out of range.
     """
     content = runfile.read_toml(path)
-    unknown = set(content) - {"title", "curves", "common", "variant"}
+    unknown = set(content) - {"title", "curves", "degradations", "common", "variant"}
     tables, common = content.get("variant", []), content.get("common", {})
-    with_curves = content.get("curves", False)
+    with_curves, degradations = content.get("curves", False), content.get("degradations", [])
     proper = (
         isinstance(with_curves, bool)
         and isinstance(common, dict)
+        and isinstance(degradations, list)
         and isinstance(tables, list)
         and all(isinstance(table, dict) for table in tables)
     )
     if unknown or not proper or not tables:
         raise ExperimentError(
-            f"{path}: a table [common] and tables [[variant]] are needed, title and curves (true or false) "
-            "are allowed, and nothing else"
+            f"{path}: a table [common] and tables [[variant]] are needed, title, curves (true or false) and "
+            "degradations (a list) are allowed, and nothing else"
         )
+    for text in degradations:
+        try:
+            parse(str(text))
+        except ValueError as error:
+            raise ExperimentError(f"{path}: degradations: {error}") from error
     variants = []
     for table in tables:
         own = dict(table)
@@ -127,7 +138,8 @@ def read(path: Path) -> Experiment:
         raise ExperimentError(f"{path}: two variants have one name ({', '.join(names)}); give each its own")
     if len({variant.config.last.network.scale for variant in variants}) > 1:
         raise ExperimentError(f"{path}: its variants have several scales; one experiment has one")
-    return Experiment(str(content.get("title", path.stem)), tuple(variants), with_curves)
+    title = str(content.get("title", path.stem))
+    return Experiment(title, tuple(variants), with_curves, tuple(map(str, degradations)))
 
 
 def only(experiment: Experiment, names: Sequence[str]) -> Experiment:
@@ -227,9 +239,15 @@ def run(
             key = f"{row['name']}/{form}"
             row[f"{form}_ms"] = timed.minimum_ms.get(key)
             row[f"{form}_median_ms"] = timed.median_ms.get(key)
-    measured = _quality(experiment, paths, folder, limit, progress)
+    selection = methods.select([str(path) for path in paths.values()], scale=experiment.scale, threads=available_cpus())
+    measured = _quality(selection, experiment.scale, BICUBIC, folder, limit, progress)
+    under = {
+        text: _quality(selection, experiment.scale, text, folder, limit, progress) for text in experiment.degradations
+    }
     for row in rows:
-        row["quality"] = measured.get(f"{row['name']}-x{experiment.scale}-fp32", [])
+        method = f"{row['name']}-x{experiment.scale}-fp32"
+        row["quality"] = measured.get(method, [])
+        row["under"] = {text: found.get(method, []) for text, found in under.items()}
     return documents.measured(
         "experiment",
         arguments,
@@ -238,6 +256,7 @@ def run(
         content={
             "title": experiment.title,
             "curves": experiment.curves,
+            "degradations": list(experiment.degradations),
             "left_out": list(experiment.left_out),
             "interpolation": {name: measured[name] for name in methods.interpolations(experiment.scale)},
             "variants": rows,
@@ -309,12 +328,15 @@ def _row(variant: Variant, fp32: onnx.ModelProto, folder: Path) -> dict[str, Any
 
 
 def _quality(
-    experiment: Experiment, paths: Mapping[str, Path], folder: Path, limit: int | None, progress: Callable[[str], None]
+    selection: methods.Selection,
+    scale: int,
+    degradation: str,
+    folder: Path,
+    limit: int | None,
+    progress: Callable[[str], None],
 ) -> dict[str, list[dict[str, Any]]]:
     """PSNR, SSIM and gain by data range, of every method by its name."""
-    names = [str(path) for path in paths.values()]
-    selection = methods.select(names, scale=experiment.scale, threads=available_cpus())
-    report = scoring.measure(folder, selection, scale=experiment.scale, limit=limit, progress=progress)
+    report = scoring.measure(folder, selection, scale=scale, degradation=degradation, limit=limit, progress=progress)
     found: dict[str, list[dict[str, Any]]] = {}
     for summary in quality.summarise(report.scores):
         found.setdefault(summary.method, []).append(
@@ -328,64 +350,3 @@ def _quality(
             }
         )
     return found
-
-
-def on_front(rows: Sequence[Mapping[str, Any]], latency: str) -> set[str]:
-    """Names of the variants that no other one beats: as fast and as good in every range, and better somewhere."""
-
-    def key(row: Mapping[str, Any]) -> list[float] | None:
-        if row.get(latency) is None or not row["quality"]:
-            return None
-        return [-row[latency], *(entry["psnr_db"] for entry in row["quality"])]
-
-    keys = {row["name"]: key(row) for row in rows}
-    found = set()
-    for name, own in keys.items():
-        if own is not None and not any(
-            other is not None and other != own and all(b >= a for a, b in zip(own, other, strict=True))
-            for other in keys.values()
-        ):
-            found.add(name)
-    return found
-
-
-def text(content: Mapping[str, Any]) -> str:
-    """The table of a result file, in Markdown."""
-    facts, rows = content["protocol"], content["variants"]
-    fronts = {latency: on_front(rows, latency) for latency in ("fp32_ms", "int8_ms")}
-    ranges = [entry["range"] for entry in content["interpolation"]["bicubic"]]
-    head = ["network", "", "parameters", "MAC per output px", "steps", "train CPU s", "fp32 ms", "int8 ms", "held back"]
-    head += [f"{name} dB" for name in ranges] + [f"{name} SSIM" for name in ranges]
-    lines = [f"| {' | '.join(head)} |", "| --- | --- |" + " ---: |" * (len(head) - 2)]
-    for name, entries in content["interpolation"].items():
-        cells = [name, "interpolation", "", "", "", "", "", "", "", *_scores(entries)]
-        lines.append(f"| {' | '.join(cells)} |")
-    for row in rows:
-        times = [_time(row[latency], row["name"] in fronts[latency]) for latency in ("fp32_ms", "int8_ms")]
-        cells = [row["name"], row["note"], f"{row['parameters']:,}", f"{row['macs_per_px']:,.0f}"]
-        gains = row["held_back_gain_db"]
-        held_back = f"{curves.mean_gain(gains):+.2f}" if gains else ""
-        cells += [f"{row['steps']:,}", f"{row['seconds']:,.0f}", *times, held_back]
-        cells += _scores(row["quality"])
-        lines.append(f"| {' | '.join(cells)} |")
-    images = ", ".join(f"{entry['range']} {entry['images']}" for entry in content["interpolation"]["bicubic"])
-    note = (
-        f"x{facts['scale']}, antialiased bicubic reduction, whole images by the protocol of the benchmarks (images: "
-        f"{images}); {facts['side_px']}x{facts['side_px']} input, minimum of {facts['rounds']} runs of all in turns, "
-        f"one thread of {content['processor']}; * no other variant is as fast and as good in every range; held back: "
-        "dB over bicubic on the training set's own held-back patients, mean of the modalities, what choices are made by"
-        "; train CPU s: what the training's process spent on processors, validations left out"
-    )
-    if content["left_out"]:
-        note += f". Not in this run: {', '.join(content['left_out'])}"
-    if content.get("curves"):
-        note += f"\n\n{curves.text(rows)}"
-    return "\n".join([f"`{content['command']}`", "", *lines, "", note])
-
-
-def _scores(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [f"{entry['psnr_db']:.2f}" for entry in entries] + [f"{entry['ssim']:.4f}" for entry in entries]
-
-
-def _time(value: float | None, front: bool) -> str:
-    return "" if value is None else f"{value:.1f}{' *' if front else ''}"

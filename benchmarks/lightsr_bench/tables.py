@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lightsr import files
 
-from lightsr_bench import compare, documents, experiment, exporting_report, learning
+from lightsr_bench import compare, documents, experiment_report, exporting_report, learning
 from lightsr_bench.documents import DocumentError
 
 PLACE = re.compile(
@@ -17,7 +17,7 @@ PLACE = re.compile(
 COMPARED = ("device", "quality")
 """Kinds of results whose networks stand side by side."""
 
-RENDERERS = {"experiment": experiment.text, "export": exporting_report.page_text, "training": learning.text}
+RENDERERS = {"experiment": experiment_report.text, "export": exporting_report.page_text, "training": learning.text}
 
 
 def renewed(page: str, results: Sequence[Path]) -> tuple[str, list[str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lightsr import raster
-from lightsr_bench import cli, experiment, tables
+from lightsr_bench import cli, experiment, experiment_report, tables
 from lightsr_bench.documents import DocumentError
 from lightsr_bench.experiment import ExperimentError
 from lightsr_export import export, report
@@ -19,6 +19,7 @@ from tests.schemas import problems
 SMALL = """
 title = "little"
 curves = true
+degradations = ["kspace", "gaussian+jpeg:50"]
 [common]
 data = ["{images}"]
 [common.network]
@@ -74,8 +75,11 @@ def test_the_commands(images: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [row["name"] for row in first["variants"]] == ["one-shot", "espcn"]
     assert [row["steps"] for row in first["variants"]] == [6, 4]
     assert [point["step"] for point in first["variants"][0]["curve"]] == [2, 4, 6]
+    assert first["degradations"] == ["kspace", "gaussian+jpeg:50"]
     for row in first["variants"]:
         assert row["quality"][0]["images"] == 3
+        found = [row["quality"], row["under"]["kspace"], row["under"]["gaussian+jpeg:50"]]
+        assert len({entries[0]["psnr_db"] for entries in found}) == 3
         assert 0 < row["fp32_ms"] <= row["fp32_median_ms"]
         assert (row["int8_ms"] is None) == (row["name"] == "espcn")
     before = (tmp_path / "runs" / "one-shot" / "model.pt").stat().st_mtime_ns
@@ -92,6 +96,8 @@ def test_the_commands(images: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "old" not in text
     assert "| one-shot | gathers once |" in text
     assert "last fifth of the steps" in text
+    kspace = first["variants"][0]["under"]["kspace"][0]
+    assert f"| kspace | {kspace['range']} | {kspace['gain_db']:+.2f} | " in text
     assert tables.renewed(text, [result])[0] == text
 
 
@@ -160,7 +166,7 @@ def test_the_front() -> None:
         return {"name": name, "fp32_ms": ms, "quality": [{"psnr_db": value} for value in psnr_db]}
 
     rows = [row("fast", 1, 30, 30), row("good", 9, 40, 40), row("beaten", 9, 39, 40), row("mixed", 5, 20, 50)]
-    assert experiment.on_front([*rows, row("none", None, 50, 50)], "fp32_ms") == {"fast", "good", "mixed"}
+    assert experiment_report.on_front([*rows, row("none", None, 50, 50)], "fp32_ms") == {"fast", "good", "mixed"}
 
 
 def test_places_and_files_must_match(tmp_path: Path) -> None:
@@ -175,7 +181,16 @@ def test_places_and_files_must_match(tmp_path: Path) -> None:
     ("change", "error", "message"),
     [
         (('title = "little"', 'colour = "red"'), ExperimentError, "and nothing else"),
-        (("curves = true", "curves = 1"), ExperimentError, "curves .true or false. are allowed"),
+        (
+            ("curves = true", "curves = 1"),
+            ExperimentError,
+            "curves .true or false. and degradations .a list. are allowed",
+        ),
+        (
+            ('"kspace", "gaussian', '"kspase", "gaussian'),
+            ExperimentError,
+            "degradations: degradation 'kspase': 'kspase' is not one",
+        ),
         (('name = "one-shot"', 'name = "espcn"'), ExperimentError, "two variants have one name"),
         (("expansion = 0", "scale = 3"), ExperimentError, "several scales"),
         (("steps = 6", "step = 6"), SettingsError, "has no setting 'step'"),

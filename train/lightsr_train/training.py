@@ -22,6 +22,7 @@ from lightsr_train.contract import Network
 from lightsr_train.dense import LightDense
 from lightsr_train.networks import build, dimensions
 from lightsr_train.objective import Objective, warm_start
+from lightsr_train.pace import Pace
 from lightsr_train.patches import Ahead, PatchSampler
 from lightsr_train.processes import Processes
 from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig
@@ -220,7 +221,7 @@ class Trainer:
         settings, first = self.settings, self.processes.first
         board = Board(self.run) if first else None
         ahead = Ahead(self.sampler, first=self.processes.rank, every=self.processes.count)
-        pace = _Pace(self.step)
+        pace = Pace(self.step)
         losses: list[Tensor] = []
         try:
             while self.step < settings.steps and not self.processes.any(should_stop()):
@@ -261,7 +262,7 @@ class Trainer:
         self.processes.wait()
         return self.step >= settings.steps
 
-    def _lap(self, pace: "_Pace") -> tuple[float, float]:
+    def _lap(self, pace: Pace) -> tuple[float, float]:
         """Count the time since the last lap; steps a second and share spent waiting in it."""
         per_second, waiting, spent, worked = pace.lap(self.step)
         self.seconds += spent
@@ -378,25 +379,3 @@ class Trainer:
         return checkpoint.Checkpoint(
             self.config.name, self.config.family, dimensions(self.network), weights, provenance
         )
-
-
-class _Pace:
-    """Steps a second, and the share of the time spent waiting, between two reports."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-        self.waited = 0.0
-        self.go_on()
-
-    def lap(self, step: int) -> tuple[float, float, float, float]:
-        """Steps per second, waiting share, seconds since the last lap, and those this process was on a processor."""
-        spent = max(time.perf_counter() - self.since, 1e-9)
-        worked = time.process_time() - self.worked_since
-        found = max(step - self.step, 1) / spent, min(1.0, self.waited / spent), spent, worked
-        self.step, self.waited = step, 0.0
-        self.go_on()
-        return found
-
-    def go_on(self) -> None:
-        """Leave out the time since the lap."""
-        self.since, self.worked_since = time.perf_counter(), time.process_time()
