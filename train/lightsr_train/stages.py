@@ -13,7 +13,7 @@ from lightsr_train.checkpoint import Checkpoint, CheckpointError
 from lightsr_train.data import Collection
 from lightsr_train.processes import Processes
 from lightsr_train.settings import RunConfig, SettingsError, Stage
-from lightsr_train.training import STATE_FILE, Progress, Trainer
+from lightsr_train.training import LOG_FILE, STATE_FILE, Progress, Trainer
 
 T = TypeVar("T")
 
@@ -104,6 +104,8 @@ def train(
         config, initial = started(config)
         state: dict[str, Any] | None = checkpoint.read_tensors(run / STATE_FILE) if resume else None
         number = _position(config, state, run / STATE_FILE)
+        if processes.first and state is None:  # of a run that ended before anything was saved
+            (run / LOG_FILE).unlink(missing_ok=True)
         while True:
             stage = config.stages[number]
             place = images or run / STORE_FOLDER
