@@ -13,7 +13,7 @@ from lightsr_train.baselines import SRCNN, deconvolution, deconvolution_reach
 from lightsr_train.blocks import DenseLayer
 from lightsr_train.branches import BranchedConvolution
 from lightsr_train.contract import SCALES, Network, ScaleConfig
-from lightsr_train.networks import NETWORKS, PRESETS, build, dimensions
+from lightsr_train.networks import NETWORKS, PRESETS, USUAL, build, dimensions
 from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -184,7 +184,7 @@ def test_a_configuration_file_for_every_family(family: str, values: dict[str, An
     (tmp_path / "c.toml").write_text("\n".join([f'family = "{family}"', "[network]", "scale = 4", *table]))
     config = runfile.read_run(tmp_path / "c.toml")
     assert config.family == family
-    assert config.last.network == NETWORKS[family].config_class(**values, scale=4)
+    assert config.last.network == NETWORKS[family].config_class(**{**USUAL.get(family, {}), **values, "scale": 4})
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,7 @@ def test_all_stages_run_unattended(straight: Path) -> None:
     assert not (straight / stages.STORE_FOLDER).exists()
 
 
-def test_a_run_begun_anew_has_a_log_of_its_own(images: Path, straight: Path, tmp_path: Path) -> None:
-    """Where a run ended before it saved anything, its log is all that is left of it."""
+def test_a_run_begun_anew_has_no_log_of_one_that_saved_nothing(images: Path, straight: Path, tmp_path: Path) -> None:
     (tmp_path / LOG_FILE).write_text('{"stage": "x2", "step": 3}\n')
     stages.train(a_run(images), tmp_path)
     assert len((tmp_path / LOG_FILE).read_text().splitlines()) == len((straight / LOG_FILE).read_text().splitlines())
