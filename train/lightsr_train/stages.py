@@ -104,8 +104,7 @@ def train(
         config, initial = started(config)
         state: dict[str, Any] | None = checkpoint.read_tensors(run / STATE_FILE) if resume else None
         number = _position(config, state, run / STATE_FILE)
-        if processes.first and state is None:  # of a run that ended before anything was saved
-            (run / LOG_FILE).unlink(missing_ok=True)
+        anew = state is None
         while True:
             stage = config.stages[number]
             place = images or run / STORE_FOLDER
@@ -121,7 +120,10 @@ def train(
                     store.remove(place)
                 raise
             if processes.first:
+                if anew:
+                    _remove_log(run)
                 begin(trainer, collection)
+            anew = False
             if not trainer.train(report, should_stop):
                 return trainer
             initial = trainer.result()
@@ -132,6 +134,14 @@ def train(
                 if processes.first and images is None:
                     store.remove(place)
                 return trainer
+
+
+def _remove_log(run: Path) -> None:
+    """That of a run which ended before anything was saved; only once another one does begin."""
+    try:
+        (run / LOG_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{run / LOG_FILE}: cannot be written: {error.strerror}") from error
 
 
 def _position(config: RunConfig, state: dict[str, Any] | None, path: Path) -> int:
