@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -82,6 +83,13 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--resume", action="store_true", help="go on with the run in RUN")
     p.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default all)")
+    p.add_argument(
+        "--workers",
+        type=partial(positive, least=0),
+        metavar="N",
+        help="processes that read images and draw patches, 0 for none "
+        "(default: up to 8 read; on a GPU up to 8 draw, on a CPU a thread)",
+    )
     p.add_argument("--debug", action="store_true", help="show tracebacks")
     p.add_argument("--version", action="version", version=f"lightsr-train {__version__}")
     return p
@@ -181,7 +189,7 @@ def _train(arguments: argparse.Namespace) -> int:
         elif gain or progress.step % 1000 == 0:
             print(text, file=sys.stderr, flush=True)
 
-    with joined() as processes:
+    with joined(arguments.workers) as processes:
         if processes.first:
             print(f"reading {', '.join(map(str, config.data))}", file=sys.stderr, flush=True)
         trainer = stages.train(

@@ -17,6 +17,7 @@ from lightsr.options import DicomOptions
 from lightsr.resample import interpolate
 from numpy.typing import NDArray
 
+from lightsr_train import workers
 from lightsr_train.degradation import BICUBIC, Chain, crop_to_multiple, degrade, parse
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,12 @@ A nearly band-limited image has hardly any error; without a floor its rounding
 noise would outweigh everything else.
 """
 
+
+FEW_IMAGES = 32
+"""Fewer of a folder are read before other processes have started."""
+
+Rows = dict[Path, dict[str, str]]
+"""Of a manifest, by the resolved path of their image."""
 
 BLOCK_PX = 8
 """Low-resolution pixels, along one axis, of the blocks that hard patches are drawn by."""
@@ -148,7 +155,7 @@ def check_folder(folder: Path) -> None:
         raise DataError(f"{folder}: no image that can be used, nor any other file; a folder of images is needed")
 
 
-def read_manifest(folder: Path) -> dict[Path, dict[str, str]]:
+def read_manifest(folder: Path) -> Rows:
     """Rows of the `MANIFEST` in `folder` or the two folders above it, by resolved path.
 
     Raises
@@ -203,9 +210,17 @@ def load(
 
 
 def read(
-    folders: Iterable[Path], scale: int, *, min_side_px: int, degradations: Sequence[str], skipped: list[str]
+    folders: Iterable[Path],
+    scale: int,
+    *,
+    min_side_px: int,
+    degradations: Sequence[str],
+    skipped: list[str],
+    readers: int = 0,
 ) -> Iterator[Pair]:
     """`load` one image after the other; reasons for those left out are added to `skipped`.
+
+    With `readers`, so many other processes read a few images ahead; a few images in all are not worth starting them.
 
     Raises
     ------
@@ -217,15 +232,21 @@ def read(
         check_folder(folder)
         manifest = read_manifest(folder)
         usable = False
-        for path in image_files(folder):
+
+        def pair(path: Path, folder: Path = folder, rows: Rows = manifest) -> Pair | str:
             try:
-                pair = _pair(path, folder, manifest.get(path.resolve(), {}), scale, min_side_px, chains)
+                return _pair(path, folder, rows.get(path.resolve(), {}), scale, min_side_px, chains)
             except LightsrError as error:
-                skipped.append(str(error))
-                logger.warning("skipped: %s", error)
+                return str(error)
+
+        paths = list(image_files(folder))
+        for found in workers.in_order(pair, paths, readers if len(paths) >= FEW_IMAGES else 0):
+            if isinstance(found, str):
+                skipped.append(found)
+                logger.warning("skipped: %s", found)
             else:
                 usable = True
-                yield pair
+                yield found
         if not usable:
             raise DataError(
                 f"{folder}: no image that can be used; DICOM, PNG, JPEG, TIFF, NIfTI and NPY of one frame are read, "

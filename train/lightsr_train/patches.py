@@ -1,7 +1,6 @@
 """Drawing batches of patches."""
 
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -206,33 +205,3 @@ def _extended(part: NDArray[Any], shape: tuple[int, ...], top: int, left: int, s
 
 def _mapped(part: NDArray[Any], offset: float, span: float) -> NDArray[np.float32]:
     return np.asarray((part - offset) / span, dtype=np.float32)
-
-
-class Ahead:
-    """Draws the next step's batch in a thread while the current step is computed.
-
-    Parameters
-    ----------
-    sampler : PatchSampler
-    first, every : int
-        Part of each batch, as `PatchSampler.draw` takes it.
-    """
-
-    def __init__(self, sampler: PatchSampler, *, first: int = 0, every: int = 1) -> None:
-        self.sampler = sampler
-        self.part = {"first": first, "every": every}
-        self._pool = ThreadPoolExecutor(1)
-        self._next: tuple[int, Future[Batch]] | None = None
-
-    def draw(self, step: int) -> Batch:
-        """Batch of a step; the one after it is begun."""
-        if self._next and self._next[0] == step:
-            batch = self._next[1].result()
-        else:
-            batch = self.sampler.draw(step, **self.part)
-        self._next = step + 1, self._pool.submit(self.sampler.draw, step + 1, **self.part)
-        return batch
-
-    def close(self) -> None:
-        """End the thread."""
-        self._pool.shutdown(cancel_futures=True)

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
+from lightsr.cpus import available_cpus
 from torch import distributed
+
+from lightsr_train import workers
 
 TIMEOUT = timedelta(hours=2)
 """Longest wait for another process; reading the images comes first in one of them."""
@@ -26,11 +29,17 @@ class Processes:
         Number of this one, from 0.
     count : int
     device : torch.device
+    readers : int
+        Further processes that read images for this one, once.
+    drawers : int
+        Further processes that draw patches for this one; a thread where there are none.
     """
 
     rank: int = 0
     count: int = 1
     device: torch.device = CPU
+    readers: int = 0
+    drawers: int = 0
 
     @property
     def first(self) -> bool:
@@ -52,18 +61,28 @@ class Processes:
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
-    """The processes that `torchrun` started, over NCCL where each has a GPU, else over Gloo; or this one alone."""
+def joined(helpers: int | None = None) -> Iterator[Processes]:
+    """The processes that `torchrun` started, over NCCL where each has a GPU, else over Gloo; or this one alone.
+
+    Parameters
+    ----------
+    helpers : int, optional
+        Further processes that read images and draw patches for each. By default as many as there are CPUs, at most
+        `workers.MOST`, read; and beside a GPU, which would wait for a thread, as many as there are CPUs to spare draw.
+    """
     count = int(os.environ.get("WORLD_SIZE", "1"))
-    cuda = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # one for each process here
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cuda = torch.cuda.device_count() >= here  # one for each process here
+    spare = available_cpus() // here - 1 if cuda else 0
+    readers, drawers = (min(workers.MOST, n) if helpers is None else helpers for n in (available_cpus(), spare))
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
     if count == 1:
-        yield Processes(device=device)
+        yield Processes(device=device, readers=readers, drawers=drawers)
         return
     distributed.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT)
     try:
-        yield Processes(distributed.get_rank(), count, device)
+        yield Processes(distributed.get_rank(), count, device, readers, drawers)
     finally:
         distributed.destroy_process_group()

@@ -167,6 +167,7 @@ def _images(config: RunConfig, stage: Stage, place: Path, processes: Processes) 
             stage.network.scale,
             min_side_px=stage.training.patch_px,
             degradations=list(stage.training.degradations),
+            readers=processes.readers,
         )
 
     return _by_first(processes, place, collection) or collection()

@@ -32,11 +32,12 @@ ALIGNMENT_BYTES = 64
 
 
 def collection(
-    store: Path, sources: Sequence[Path], scale: int, *, min_side_px: int, degradations: Sequence[str]
+    store: Path, sources: Sequence[Path], scale: int, *, min_side_px: int, degradations: Sequence[str], readers: int = 0
 ) -> Collection:
     """What `data.load` gives for the folders `sources`, its arrays mapped from files in the folder `store`.
 
-    The files are made where they are missing, or were made of other images or settings.
+    The files are made where they are missing, or were made of other images or settings; by as many
+    processes as `readers` says.
 
     Raises
     ------
@@ -53,7 +54,9 @@ def collection(
         found = _open(store, key)
         if found is None:
             skipped: list[str] = []
-            pairs = data.read(sources, scale, min_side_px=min_side_px, degradations=degradations, skipped=skipped)
+            pairs = data.read(
+                sources, scale, min_side_px=min_side_px, degradations=degradations, skipped=skipped, readers=readers
+            )
             _write(store, key, pairs, skipped)
             found = _open(store, key)
     if found is None:

@@ -17,16 +17,18 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lightsr_train import checkpoint, data
+from lightsr_train.ahead import Ahead
 from lightsr_train.board import Board
 from lightsr_train.contract import Network
 from lightsr_train.dense import LightDense
 from lightsr_train.networks import build, dimensions
 from lightsr_train.objective import Objective, warm_start
 from lightsr_train.pace import Pace
-from lightsr_train.patches import Ahead, PatchSampler
+from lightsr_train.patches import PatchSampler
 from lightsr_train.processes import Processes
 from lightsr_train.settings import RunConfig, SettingsError, Stage, TrainingConfig
 from lightsr_train.validation import enlarge_with, gain_over_bicubic
+from lightsr_train.workers import WorkerError
 
 STATE_FILE = "state.pt"
 """In the run folder: all that resuming needs."""
@@ -144,7 +146,7 @@ class Trainer:
             self.network.precision = torch.bfloat16
         self.objective.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.learned = [p for p in self.objective.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(self.learned, lr=settings.learning_rate)
+        self.optimiser = torch.optim.Adam(self.learned, lr=settings.learning_rate, fused=self.device.type == "cuda")
         self.loss_of = self._loss_of()
         self.step = 0
         self.seconds = self.processor_seconds = 0.0
@@ -220,13 +222,25 @@ class Trainer:
         self._open_run()
         settings, first = self.settings, self.processes.first
         board = Board(self.run) if first else None
-        ahead = Ahead(self.sampler, first=self.processes.rank, every=self.processes.count)
+        ahead = Ahead(
+            self.sampler,
+            steps=settings.steps,
+            first=self.processes.rank,
+            every=self.processes.count,
+            drawers=self.processes.drawers,
+            device=self.device,
+        )
         pace = Pace(self.step)
         losses: list[Tensor] = []
         try:
             while self.step < settings.steps and not self.processes.any(should_stop()):
                 waited = time.perf_counter()
-                batch = [torch.from_numpy(part).to(self.device) for part in ahead.draw(self.step)]
+                try:
+                    batch = ahead.draw(self.step)
+                except WorkerError:
+                    if self.processes.any(should_stop()):  # what ends this run may end its workers first
+                        break
+                    raise
                 pace.waited += time.perf_counter() - waited
                 losses.append(self._optimise(*batch))
                 self.step += 1

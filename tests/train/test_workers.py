@@ -1,0 +1,161 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightsr import raster
+from lightsr_train import data, workers
+from lightsr_train.ahead import Ahead
+from lightsr_train.patches import PatchSampler
+from lightsr_train.workers import WorkerError, in_order
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+
+
+def who(number: int) -> tuple[int, int]:
+    return number, os.getpid()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_results_come_in_the_order_of_their_items(count: int) -> None:
+    found = list(in_order(who, range(40), count))
+    assert [number for number, _ in found] == list(range(40))
+    others = {process for _, process in found} - {os.getpid()}
+    assert len(others) == count
+
+
+def test_they_see_what_is_in_memory() -> None:
+    picture = np.arange(12)
+    assert list(in_order(lambda i: int(picture[i]), range(12), 2)) == list(range(12))
+
+
+def test_a_fault_is_raised_here() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(in_order(lambda i: 1 // i, range(3), 2))
+
+
+def test_one_that_is_killed_is_told_in_one_line() -> None:
+    def end(number: int) -> int:
+        if number == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    with pytest.raises(WorkerError, match="memory may have run out.*--workers 0") as failure:
+        list(in_order(end, range(10), 2))
+    assert "\n" not in str(failure.value)
+
+
+def test_they_end_with_the_generator() -> None:
+    results = in_order(who, range(1000), 2)
+    processes = {next(results)[1] for _ in range(4)}
+    assert all(map(running, processes))
+    results.close()
+    assert not any(map(running, processes))
+
+
+def running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return "zombie" not in Path(f"/proc/{process}/status").read_text()
+
+
+def test_they_end_with_a_process_that_is_killed() -> None:
+    program = """
+        import os, time
+        from lightsr_train.workers import in_order
+        results = in_order(lambda i: os.getpid(), range(10**6), 2)
+        print(next(results), next(results), flush=True)
+        time.sleep(60)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        them = [int(word) for word in process.stdout.readline().split()]
+        assert len(them) == 2
+        assert all(map(running, them))
+        process.kill()
+    end = time.monotonic() + 3  # torch's own watch takes five seconds, in which folders stay locked
+    while any(map(running, them)) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not any(map(running, them))
+
+
+def test_a_signal_amid_a_fork_is_heard_afterwards() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), workers._signals_later():
+        signal.raise_signal(signal.SIGINT)
+        done.append("to the end")
+    assert done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_they_leave_ctrl_c_to_the_process_that_they_work_for() -> None:
+    def interrupted(number: int) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return number
+
+    assert list(in_order(interrupted, range(4), 2)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_of_a_run_saves_it(
+    number: int, waves: Callable[[Path, tuple[int, int]], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    waves(tmp_path / "images", (150, 160))
+    command = [sys.executable, "-m", "lightsr_train.cli", "--data", str(tmp_path / "images"), "--workers", "2"]
+    command += ["--patch", "16", "--out", str(tmp_path / "run"), "--threads", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        while not (tmp_path / "run" / "log.jsonl").exists() and process.poll() is None:
+            time.sleep(0.05)
+        os.killpg(process.pid, number)
+        said = process.stderr.read()
+        assert process.wait(30) == 128 + number, said
+    assert "saved; --resume goes on" in said.splitlines()[-1]
+    assert (tmp_path / "run" / "state.pt").exists()
+
+
+@pytest.fixture
+def sampler(waves: Callable[[Path, tuple[int, int]], Path], tmp_path: Path) -> PatchSampler:
+    pairs = data.load([waves(tmp_path, (80, 90))], 2, min_side_px=16).pairs
+    return PatchSampler(pairs, scale=2, patch_px=16, batch=6, seed=3, margin_px=2, oversampled_share=0.3)
+
+
+def test_batches_are_those_of_the_sampler(sampler: PatchSampler) -> None:
+    ahead = Ahead(sampler, steps=12, first=1, every=2, drawers=2)
+    for step in (0, 1, 2, 7, 8, 11):  # in a row, and from elsewhere
+        for found, drawn in zip(ahead.draw(step), sampler.draw(step, first=1, every=2), strict=True):
+            assert torch.equal(found, torch.from_numpy(drawn))
+    ahead.close()
+
+
+def test_images_are_read_as_by_one_process(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(data.FEW_IMAGES):
+        (tmp_path / "CT" / str(number)).mkdir(parents=True)
+        with (tmp_path / "CT" / str(number) / "0.png").open("wb") as file:
+            raster.write_png(random.integers(0, 4000, (40, 50)).astype(np.uint16), file)
+    shutil.copy(__file__, tmp_path / "CT" / "7" / "0.png")
+    arguments = {"min_side_px": 16, "degradations": ["bicubic", "jpeg"]}
+    skipped: list[list[str]] = [[], []]
+    one, many = (
+        list(data.read([tmp_path], 2, skipped=skipped[i], readers=2 * i, **arguments))
+        for i in (0, 1)  # type: ignore[arg-type]
+    )
+    assert len(one) == data.FEW_IMAGES - 1
+    assert skipped[0] == skipped[1] != []
+    for first, second in zip(one, many, strict=True):
+        assert (first.path, first.origin, first.error) == (second.path, second.origin, second.error)
+        for a, b in zip((first.high, *first.lows), (second.high, *second.lows), strict=True):
+            np.testing.assert_array_equal(a, b)
