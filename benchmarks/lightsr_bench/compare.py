@@ -1,13 +1,13 @@
 """Results of several targets and models beside each other: Markdown tables and a figure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lightsr_train.degradation import DESCRIPTIONS
 
-from lightsr_bench import device_report, documents, emulation, quality, quality_report
+from lightsr_bench import device_report, documents, emulation, quality, quality_report, weights
 from lightsr_bench.costs import Costs
 from lightsr_bench.device import Row
 from lightsr_bench.device_report import Report
@@ -67,11 +67,14 @@ class DeviceRun:
     path : Path
     command : str
     report : Report
+    former : tuple of str
+        Networks that were measured with other weights than elsewhere.
     """
 
     path: Path
     command: str
     report: Report
+    former: tuple[str, ...] = ()
 
     def row(self, network: str, size_px: int, threads: int, engine: str | None = None) -> Row | None:
         """Row of a network, in a plain session or OpenCV unless an engine is named."""
@@ -112,7 +115,7 @@ def load(paths: Sequence[Path]) -> Comparison:
     ------
     DocumentError
         A file is no result, or two of them differ in what must be equal: the pictures and
-        the protocol of quality, the file behind a network's name, a place where all
+        the protocol of quality, the network behind a name (see `weights.former`), a place where all
         targets were measured. Also two runs of one target, which did not take turns.
     """
     devices: list[DeviceRun] = []
@@ -136,7 +139,10 @@ def load(paths: Sequence[Path]) -> Comparison:
     order = {str(degradation): i for i, degradation in enumerate(DESCRIPTIONS)}
     qualities.sort(key=lambda run: (run.scale, order.get(run.degradation, len(order))))
     _check_targets(devices)
-    _check_files(devices, qualities)
+    former = weights.former(
+        [(run.path, run.report.costs) for run in devices], [(run.path, run.files) for run in qualities]
+    )
+    devices = [replace(run, former=tuple(names)) for run, names in zip(devices, former, strict=True)]
     _check_protocols(qualities)
     size_px, threads = _common_place(devices)
     return Comparison(tuple(devices), tuple(qualities), tuple(emulations), size_px, threads)
@@ -168,18 +174,6 @@ def _check_targets(devices: Sequence[DeviceRun]) -> None:
                     f"{other.path} and {run.path}: both of {run.report.target.label}; networks of one target are "
                     "compared within one run, in which they take turns; measure them together"
                 )
-
-
-def _check_files(devices: Sequence[DeviceRun], qualities: Sequence[QualityRun]) -> None:
-    known: dict[str, tuple[str, Path]] = {}
-    for path, files in [
-        *((run.path, {name: entry.sha256 for name, entry in run.report.costs.items()}) for run in devices),
-        *((run.path, run.files) for run in qualities),
-    ]:
-        for name, sha256 in files.items():
-            first, where = known.setdefault(name, (sha256, path))
-            if first != sha256:
-                raise DocumentError(f"{where} and {path}: {name} is not the same file in both; measure again")
 
 
 def _check_protocols(qualities: Sequence[QualityRun]) -> None:
@@ -263,6 +257,10 @@ def _targets(comparison: Comparison) -> str:
         parts.append(f"**{run.report.target.label}**\n\n" + "\n".join(device_report.target_lines(run.report.target)))
         if warning := device_report.busy_warning(run.report):
             parts.append(f"Note: {warning}.")
+        if run.former:
+            parts.append(
+                f"Measured with other weights of the same networks, which take the same time: {', '.join(run.former)}."
+            )
     return "\n\n".join(parts)
 
 

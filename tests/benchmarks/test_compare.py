@@ -81,7 +81,7 @@ def test_without_a_file_the_page_is_printed(results: Path, capsys: pytest.Captur
         ("device.json", lambda d: None, "measure them together"),
         (
             "device.json",
-            lambda d: (d["target"].update(cpu="Other"), d["networks"][0].update(sha256="0" * 64)),
+            lambda d: (d["target"].update(cpu="Other"), d["networks"][0].update(sha256="0" * 64, parameters=1)),
             "is not the same file in both",
         ),
         (
@@ -95,6 +95,19 @@ def test_what_differs_is_not_compared(name: str, change: Change, message: str, r
     other = changed(results, name, tmp_path / "other.json", change)
     with pytest.raises(DocumentError, match=message):
         compare.load([results / "quality.json", results / "device.json", other])
+
+
+def test_a_target_may_have_other_weights_where_another_has_these(results: Path, tmp_path: Path) -> None:
+    def older(content: dict[str, Any]) -> None:
+        content["networks"][0].update(sha256="0" * 64)
+        content["target"].update(board="A board")
+
+    name = documents.read(results / "device.json")["networks"][0]["name"]
+    board = changed(results, "device.json", tmp_path / "board.json", older)
+    text = compare.markdown(compare.load([results / "quality.json", results / "device.json", board]))
+    assert text.count(f"Measured with other weights of the same networks, which take the same time: {name}.") == 1
+    with pytest.raises(DocumentError, match=f"{name} is not the same file in both"):
+        compare.load([results / "quality.json", board])
 
 
 def test_targets_and_degradations_stand_beside_each_other(results: Path, tmp_path: Path) -> None:
@@ -170,6 +183,12 @@ def test_the_page_in_the_documentation_is_what_its_results_give() -> None:
     page = compare.markdown(compare.load(paths), figure="benchmarks.png")
     assert (docs / "benchmarks.md").read_text(encoding="utf-8") == page, "make bench renews it"
     contents = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    models = {network["name"]: network["sha256"] for content in contents for network in content.get("networks", [])}
-    for entry in bundled_models():
-        assert models[Path(entry.file_name).stem] == entry.sha256, "measured with an older bundled model"
+    for kind in ("device", "quality"):
+        models = {
+            (network["name"], network["sha256"])
+            for content in contents
+            if content["kind"] == kind
+            for network in content["networks"]
+        }
+        for entry in bundled_models():
+            assert (Path(entry.file_name).stem, entry.sha256) in models, f"{kind} measured with an older bundled model"
