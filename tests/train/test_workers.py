@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +138,16 @@ def test_batches_are_those_of_the_sampler(sampler: PatchSampler) -> None:
     for step in (0, 1, 2, 7, 8, 11):  # in a row, and from elsewhere
         for found, drawn in zip(ahead.draw(step), sampler.draw(step, first=1, every=2), strict=True):
             assert torch.equal(found, torch.from_numpy(drawn))
+    ahead.close()
+
+
+def test_where_nothing_is_forked_a_thread_draws(sampler: PatchSampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    ahead = Ahead(sampler, steps=5, drawers=2)
+    drawn = [ahead.draw(step) for step in range(3)]
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("ThreadPool")]
+    for step, batch in enumerate(drawn):
+        assert all(torch.equal(a, torch.from_numpy(b)) for a, b in zip(batch, sampler.draw(step), strict=True))
     ahead.close()
 
 

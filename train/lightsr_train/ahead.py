@@ -25,7 +25,7 @@ class Ahead:
     first, every : int
         Part of each batch, as `PatchSampler.draw` takes it.
     drawers : int
-        Processes that draw; 0 for a thread.
+        Processes that draw; a thread where there are none, or where they are not possible.
     steps : int
         Steps of the run; none is drawn from there on.
     device : torch.device
@@ -45,9 +45,9 @@ class Ahead:
         self.sampler = sampler
         self.steps = steps
         self.part = {"first": first, "every": every}
-        self.drawers = drawers
+        self.drawers = drawers if workers.possible() else 0
         self.device = device or torch.device("cpu")
-        self._pool = None if drawers else ThreadPoolExecutor(1)
+        self._pool = None if self.drawers else ThreadPoolExecutor(1)
         self._next: tuple[int, Future[Tensors]] | None = None
         self._following: tuple[int, Generator[Tensors, None, None]] | None = None
 

@@ -31,14 +31,19 @@ class WorkerError(LightsrError):
     """A worker that ended before its work."""
 
 
+def possible() -> bool:
+    """Whether there can be workers: where processes are forked, which is on Linux."""
+    return sys.platform == "linux"
+
+
 def in_order(
     function: Callable[[T], R], items: Sequence[T], workers: int, *, pinned: bool = False
 ) -> Generator[R, None, None]:
     """``map(function, items)`` by other processes, which are a few items ahead.
 
     They are forked, and so see what this process has in memory without a copy; they end
-    with the generator, or with this process. Where processes are not forked (all systems
-    but Linux) this one does the work itself.
+    with the generator, or with this process. Where they are not `possible`, this one does
+    the work itself.
 
     Parameters
     ----------
@@ -55,7 +60,7 @@ def in_order(
     WorkerError
         A worker was ended from outside, as when memory runs out.
     """
-    if workers < 1 or sys.platform != "linux":
+    if workers < 1 or not possible():
         yield from map(function, items)
         return
     from torch.utils.data import DataLoader  # reading alone has no need of torch
