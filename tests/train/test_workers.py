@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from lightsr import raster
-from lightsr_train import data, workers
+from lightsr_train import data, processes, workers
 from lightsr_train.ahead import Ahead
 from lightsr_train.patches import PatchSampler
 from lightsr_train.workers import WorkerError, in_order
@@ -149,6 +149,27 @@ def test_where_nothing_is_forked_a_thread_draws(sampler: PatchSampler, monkeypat
     for step, batch in enumerate(drawn):
         assert all(torch.equal(a, torch.from_numpy(b)) for a, b in zip(batch, sampler.draw(step), strict=True))
     ahead.close()
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "asked", "started"),
+    [
+        (16, 0, None, (8, 0)),
+        (2, 0, None, (2, 0)),
+        (16, 1, None, (8, 8)),
+        (4, 1, None, (4, 3)),
+        (4, 1, 0, (0, 0)),
+        (2, 0, 5, (5, 5)),
+    ],
+)
+def test_how_many_are_started(
+    cpus: int, gpus: int, asked: int | None, started: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "available_cpus", lambda: cpus)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    with processes.joined(asked) as found:
+        assert (found.readers, found.drawers) == started
 
 
 def test_images_are_read_as_by_one_process(tmp_path: Path) -> None:
