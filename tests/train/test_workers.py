@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import shutil
 import signal
@@ -13,9 +14,13 @@ import numpy as np
 import pytest
 import torch
 from lightsr import raster
-from lightsr_train import data, processes, workers
+from lightsr_train import checkpoint, data, processes, workers
 from lightsr_train.ahead import Ahead
+from lightsr_train.dimensions import NetworkConfig
 from lightsr_train.patches import PatchSampler
+from lightsr_train.processes import Processes
+from lightsr_train.settings import RunConfig, Stage, TrainingConfig
+from lightsr_train.training import STATE_FILE, Trainer
 from lightsr_train.workers import WorkerError, in_order
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
@@ -54,6 +59,34 @@ def test_one_that_is_killed_is_told_in_one_line() -> None:
     assert "\n" not in str(failure.value)
 
 
+@pytest.mark.parametrize("fault", [RuntimeError("out of luck"), RecursionError("too deep")])
+def test_a_fault_of_the_program_is_not_blamed_on_memory(fault: Exception) -> None:
+    def fail(number: int) -> int:
+        raise fault
+
+    with pytest.raises(type(fault), match=str(fault)) as failure:
+        list(in_order(fail, range(3), 2))
+    assert not isinstance(failure.value, WorkerError)
+
+
+def test_one_that_is_killed_amid_a_message_is_noticed() -> None:
+    """The pipe holds 64 KiB of it, and never ends."""
+    results = in_order(lambda i: (os.getpid(), np.zeros(1_000_000)), range(50), 1)
+    process, _ = next(results)
+    time.sleep(0.3)  # the next one is being written
+    os.kill(process, signal.SIGKILL)
+    with pytest.raises(WorkerError):
+        list(results)
+
+
+def test_no_room_for_batches_is_told_in_one_line() -> None:
+    def full(number: int) -> int:
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    with pytest.raises(WorkerError, match="no room in /dev/shm.*--workers 0$"):
+        list(in_order(full, range(3), 2))
+
+
 def test_they_end_with_the_generator() -> None:
     results = in_order(who, range(1000), 2)
     processes = {next(results)[1] for _ in range(4)}
@@ -64,10 +97,9 @@ def test_they_end_with_the_generator() -> None:
 
 def running(process: int) -> bool:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return "zombie" not in Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return "zombie" not in Path(f"/proc/{process}/status").read_text()
 
 
 def test_they_end_with_a_process_that_is_killed() -> None:
@@ -121,10 +153,35 @@ def test_a_signal_to_all_processes_of_a_run_saves_it(
         while not (tmp_path / "run" / "log.jsonl").exists() and process.poll() is None:
             time.sleep(0.05)
         os.killpg(process.pid, number)
-        said = process.stderr.read()
-        assert process.wait(30) == 128 + number, said
+        try:
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        assert process.returncode == 128 + number, said
     assert "saved; --resume goes on" in said.splitlines()[-1]
     assert (tmp_path / "run" / "state.pt").exists()
+
+
+def test_a_run_whose_workers_are_ended_with_it_is_saved(
+    waves: Callable[[Path, tuple[int, int]], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    collection = data.load([waves(tmp_path / "images", (80, 90))], 2, min_side_px=16)
+    settings = TrainingConfig(steps=1000, batch=2, patch_px=16, margin_px=2, degradations={"bicubic": 1.0})
+    stage = Stage("x2", NetworkConfig(channels=16, layers=1, blocks=1), settings)
+    run = RunConfig("test", "light-dense", (stage,))
+    trainer = Trainer(run, collection, tmp_path / "run", processes=Processes(drawers=2))
+    asked: list[int] = []
+
+    def should_stop() -> bool:
+        if trainer.step == 2 and 2 not in asked:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+        asked.append(trainer.step)
+        return asked[-2:] == [trainer.step] * 2  # only where a batch did not come
+
+    assert not trainer.train(lambda progress: None, should_stop)
+    assert checkpoint.read_tensors(tmp_path / "run" / STATE_FILE)["step"] == trainer.step >= 2
 
 
 @pytest.fixture
@@ -155,6 +212,7 @@ def test_where_nothing_is_forked_a_thread_draws(sampler: PatchSampler, monkeypat
     ("cpus", "gpus", "asked", "started"),
     [
         (16, 0, None, (8, 0)),
+        (1, 2, None, (1, 0)),
         (2, 0, None, (2, 0)),
         (16, 1, None, (8, 8)),
         (4, 1, None, (4, 3)),
@@ -168,6 +226,7 @@ def test_how_many_are_started(
     monkeypatch.setattr(processes, "available_cpus", lambda: cpus)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(max(1, gpus)))
     with processes.joined(asked) as found:
         assert (found.readers, found.drawers) == started
 

@@ -27,7 +27,7 @@ class Ahead:
     drawers : int
         Processes that draw; a thread where there are none, or where they are not possible.
     steps : int
-        Steps of the run; none is drawn from there on.
+        Steps of the run; processes draw none from there on.
     device : torch.device
         Where the batches are wanted.
     """
@@ -67,6 +67,10 @@ class Ahead:
     def _drawn(self, step: int) -> Tensors:
         return tuple(map(torch.from_numpy, self.sampler.draw(step, **self.part)))
 
+    def _shared(self, step: int) -> Tensors:
+        """`_drawn`, in memory that this process has, too; a lack of which is told here."""
+        return tuple(part.share_memory_() for part in self._drawn(step))  # type: ignore[no-untyped-call]
+
     def _from_thread(self, step: int) -> Tensors:
         assert self._pool is not None
         batch = self._next[1].result() if self._next and self._next[0] == step else self._drawn(step)
@@ -78,7 +82,7 @@ class Ahead:
             self.close()
             steps = range(step, max(self.steps, step + 1))
             pinned = self.device.type == "cuda"
-            self._following = step, workers.in_order(self._drawn, steps, self.drawers, pinned=pinned)
+            self._following = step, workers.in_order(self._shared, steps, self.drawers, pinned=pinned)
         following = self._following[1]
         self._following = step + 1, following
         return next(following)

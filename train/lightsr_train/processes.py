@@ -73,7 +73,7 @@ def joined(helpers: int | None = None) -> Iterator[Processes]:
     count = int(os.environ.get("WORLD_SIZE", "1"))
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     cuda = torch.cuda.device_count() >= here  # one for each process here
-    spare = available_cpus() // here - 1 if cuda else 0
+    spare = max(0, available_cpus() // here - 1) if cuda else 0
     readers, drawers = (min(workers.MOST, n) if helpers is None else helpers for n in (available_cpus(), spare))
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if cuda:

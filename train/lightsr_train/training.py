@@ -238,7 +238,8 @@ class Trainer:
                 try:
                     batch = ahead.draw(self.step)
                 except WorkerError:
-                    if self.processes.any(should_stop()):  # what ends this run may end its workers first
+                    # What ends this run may end its workers first. Beside other processes there is no vote out of turn.
+                    if self.processes.count == 1 and should_stop():
                         break
                     raise
                 pace.waited += time.perf_counter() - waited

@@ -1,12 +1,14 @@
 """Other processes of this machine that do work for this one."""
 
 import ctypes
+import os
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from lightsr.errors import LightsrError
@@ -15,7 +17,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MOST = 8
-"""Workers that are started unless more are asked for: each may hold a whole image."""
+"""Workers that are started unless more are asked for: each may hold three whole images."""
 
 _AHEAD = 2
 """Items of each worker that may be done before they are wanted."""
@@ -58,7 +60,7 @@ def in_order(
     Raises
     ------
     WorkerError
-        A worker was ended from outside, as when memory runs out.
+        A worker was ended from outside, as when memory runs out, or has no shared memory.
     """
     if workers < 1 or not possible():
         yield from map(function, items)
@@ -75,20 +77,37 @@ def in_order(
             num_workers=workers,
             prefetch_factor=_AHEAD,
             collate_fn=_as_it_is,
-            worker_init_fn=_begin,
+            worker_init_fn=partial(_begin, os.getpid()),
             multiprocessing_context="fork",
             pin_memory=pinned,
         )
         results = iter(loader)
-    try:
-        yield from results
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
+    ended = full = False
+    while not ended and not full:
+        try:
+            with _watched():
+                result = next(results)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            ended = "DataLoader worker (pid" in str(error)  # faults of the program are told otherwise
+            full = "shared memory" in str(error)
+            if not ended and not full:
+                raise
+        else:
+            yield result
+    del results, loader  # nothing holds them now, and the workers that are left end
+    if full:
         raise WorkerError(
-            "a worker process was ended from outside; memory may have run out, also that of /dev/shm; "
-            "--workers 0 does without them"
-        ) from error
+            "a worker process finds no room in /dev/shm; enlarge it (docker run --shm-size=1g), or take --workers 0"
+        )
+    raise WorkerError(
+        "a worker process was ended from outside; memory may have run out, which --workers 0 needs less of"
+    )
+
+
+_watch: Any = None
+"""torch's handler for a worker's end, once it has set one."""
 
 
 @contextmanager
@@ -96,9 +115,10 @@ def _signals_later() -> Iterator[None]:
     """Signals that come meanwhile are heard afterwards.
 
     What a handler raises amid a fork is lost, and so are locks that were taken for the fork. torch's handler for a
-    worker's end is taken away again: it raises an error wherever this process is, not where a result is missed.
+    worker's end, which it sets here for good, is taken away again: it raises an error wherever this process is.
     """
-    if threading.current_thread() is not threading.main_thread():  # which alone hears signals
+    global _watch
+    if not _hears():
         yield
         return
     heard: list[int] = []
@@ -107,10 +127,31 @@ def _signals_later() -> Iterator[None]:
     try:
         yield
     finally:
+        if (now := signal.getsignal(signal.SIGCHLD)) != before[signal.SIGCHLD]:
+            _watch = now
         for each, handler in before.items():
             signal.signal(each, signal.SIG_DFL if handler is None else handler)
     for each in heard:
         signal.raise_signal(each)
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """While a result is waited for, torch's handler is there: a worker that ends amid a message would be waited for."""
+    if _watch is None or not _hears():
+        yield
+        return
+    before = signal.signal(signal.SIGCHLD, _watch)
+    try:
+        signal.raise_signal(signal.SIGCHLD)  # one may have ended before
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def _hears() -> bool:
+    """Whether this thread is the one that hears signals."""
+    return threading.current_thread() is threading.main_thread()
 
 
 class _Mapped:
@@ -131,8 +172,11 @@ def _as_it_is(item: T) -> T:
     return item
 
 
-def _begin(number: int) -> None:
-    """In a worker: leave Ctrl-C to the process that it works for, and end with that."""
+def _begin(parent: int, number: int) -> None:
+    """In a worker: leave signals to the process that it works for, and end with that."""
+    os.setpgid(0, 0)  # neither Ctrl-C nor a signal to the run's group
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended in the meantime
+        os._exit(1)
