@@ -218,14 +218,14 @@ def find(cpu: str, root: Path | None = None) -> Emulator:
     """
     if cpu not in CPUS:
         raise EmulationError(f"'{cpu}': cannot be emulated; {', '.join(CPUS)} can")
-    qemu = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
-    if qemu is None:
-        raise EmulationError("qemu-aarch64, which runs Arm programs here, is missing; run: apt-get install qemu-user")
     if root is None and not os.environ.get(ROOT_VARIABLE):
         raise EmulationError(
             f"no Arm system: {ROOT_VARIABLE} is not set; run, in lightsr's source: "
             f"bash benchmarks/arm64-root.sh DIR && export {ROOT_VARIABLE}=DIR"
         )
+    qemu = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    if qemu is None:
+        raise EmulationError("qemu-aarch64, which runs Arm programs here, is missing; run: apt-get install qemu-user")
     root = (root or Path(os.environ[ROOT_VARIABLE])).resolve()
     prepare = f"run, in lightsr's source: bash benchmarks/arm64-root.sh {root}"
     ready = root / "ready"

@@ -60,7 +60,7 @@ def main() -> int:
     request: dict[str, Any] = json.load(sys.stdin)
     import torch
     from lightsr_train import store
-    from lightsr_train.settings import from_preset
+    from lightsr_train.settings import DEFAULT_MIX, from_preset
     from lightsr_train.training import Progress, Trainer
     from lightsr_train.validation import enlarge_with, gain_over_bicubic
 
@@ -68,9 +68,9 @@ def main() -> int:
     torch.set_num_threads(request["threads"])
     folders = tuple(Path(folder) for folder in request["data"])
     config = from_preset(request["network"], request["scale"]).with_training(
-        steps=request["steps"], validate_every=request["validate_every"]
+        steps=request["steps"], validate_every=request["validate_every"], degradations=dict(DEFAULT_MIX)
     )
-    config = dataclasses.replace(config, stages=config.stages[-1:], data=folders)
+    config = dataclasses.replace(config, stages=config.stages[-2:-1], data=folders)  # the last one only adds to it
     training = config.last.training
     collection = store.collection(
         Path(request["store"]),

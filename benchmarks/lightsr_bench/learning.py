@@ -188,7 +188,7 @@ def measure(name: str, folders: Sequence[Path], goal: Goal, store: Path, *, prog
         name=name,
         parameters=profile.parameters(model),
         macs_per_px=profile.macs_per_output_px(model, lr, goal.scale),
-        learning_rate=config.last.training.learning_rate,
+        learning_rate=config.stages[-2].training.learning_rate,
         steps_per_second=last["steps"] / last["seconds"],
         memory_mib=last["memory_mib"],
         reached_seconds=last["reached_seconds"],

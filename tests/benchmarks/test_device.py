@@ -212,12 +212,14 @@ def test_row_table_shows_a_failure_in_place_of_figures() -> None:
     [
         ("cortex-m4", "x", "'cortex-m4': cannot be emulated; cortex-a53,"),
         ("cortex-a76", "", "LIGHTSR_ARM_ROOT is not set; run, in lightsr's source: bash benchmarks/arm64-root.sh DIR"),
+        ("cortex-a76", "x", "qemu-aarch64, which runs Arm programs here, is missing; run: apt-get install qemu-user"),
     ],
 )
 def test_what_emulation_needs_is_told(
     cpu: str, root: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIGHTSR_ARM_ROOT", root)
+    monkeypatch.setenv("PATH", "")
     assert main(["device", "tiny", "--emulate", cpu]) == 1
     err = capsys.readouterr().err
     assert message in err

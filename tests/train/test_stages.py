@@ -146,16 +146,16 @@ def test_the_second_task_decays() -> None:
 
 def test_presets_of_larger_scales_go_through_the_smaller_ones() -> None:
     scales = {scale: [stage.network.scale for stage in from_preset("base", scale).stages] for scale in (2, 3, 4, 8)}
-    assert scales == {2: [2], 3: [2, 3], 4: [2, 4], 8: [2, 4, 8]}
-    assert [stage.training.dual for stage in from_preset("tiny", 8).stages] == ["none", "scales", "scales"]
-    assert [stage.network.scale for stage in from_preset("fsrcnn", 4).stages] == [4]
+    assert scales == {2: [2, 2], 3: [2, 3, 3], 4: [2, 4, 4], 8: [2, 4, 8, 8]}
+    assert [stage.training.dual for stage in from_preset("tiny", 8).stages] == ["none", "scales", "scales", "none"]
+    assert [(s.name, len(s.training.degradations)) for s in from_preset("fsrcnn", 4).stages] == [("x4", 1), ("mix", 5)]
 
 
 def test_a_run_that_starts_from_a_model_leaves_out_what_that_has_been_through() -> None:
     config = from_preset("base", 8)
-    assert [stage.name for stage in stages.of_scale(config, 2).stages] == ["x4", "x8"]
-    assert [stage.name for stage in stages.of_scale(config, 4).stages] == ["x8"]
-    assert [stage.name for stage in stages.of_scale(config, 8).stages] == ["x8"]
+    assert [stage.name for stage in stages.of_scale(config, 2).stages] == ["x4", "x8", "mix"]
+    assert [stage.name for stage in stages.of_scale(config, 4).stages] == ["x8", "mix"]
+    assert [stage.name for stage in stages.of_scale(config, 8).stages] == ["mix"]
 
 
 def test_released_models_are_found_by_name(monkeypatch: pytest.MonkeyPatch, straight: Path, tmp_path: Path) -> None:
