@@ -82,21 +82,24 @@ def in_order(
             pin_memory=pinned,
         )
         results = iter(loader)
-    ended = full = False
-    while not ended and not full:
+    failure: Exception | None = None
+    while failure is None:
         try:
             with _watched():
                 result = next(results)
         except StopIteration:
             return
-        except RuntimeError as error:
-            ended = "DataLoader worker (pid" in str(error)  # faults of the program are told otherwise
-            full = "shared memory" in str(error)
-            if not ended and not full:
-                raise
+        except Exception as error:
+            failure = error.with_traceback(None)  # which holds the loader, and so its workers
         else:
             yield result
-    del results, loader  # nothing holds them now, and the workers that are left end
+    del results, loader  # those that are left end here
+    if not isinstance(failure, RuntimeError):
+        raise failure
+    ended = "DataLoader worker (pid" in str(failure)  # faults of the program are told otherwise
+    full = "shared memory" in str(failure)
+    if not ended and not full:
+        raise failure
     if full:
         raise WorkerError(
             "a worker process finds no room in /dev/shm; enlarge it (docker run --shm-size=1g), or take --workers 0"
