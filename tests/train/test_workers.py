@@ -59,7 +59,10 @@ def test_one_that_is_killed_is_told_in_one_line() -> None:
     assert "\n" not in str(failure.value)
 
 
-@pytest.mark.parametrize("fault", [RuntimeError("out of luck"), RecursionError("too deep")])
+@pytest.mark.parametrize(
+    "fault",
+    [RuntimeError("out of luck"), RecursionError("too deep"), FileNotFoundError("gone"), ConnectionError("cut")],
+)
 def test_a_fault_of_the_program_is_not_blamed_on_memory(fault: Exception) -> None:
     def fail(number: int) -> int:
         raise fault

@@ -94,11 +94,12 @@ def in_order(
         else:
             yield result
     del results, loader  # those that are left end here
-    if not isinstance(failure, RuntimeError):
-        raise failure
-    ended = "DataLoader worker (pid" in str(failure)  # faults of the program are told otherwise
-    full = "shared memory" in str(failure)
-    if not ended and not full:
+    told = str(failure)
+    own = "in DataLoader worker process" in told  # what the function raised
+    full = isinstance(failure, RuntimeError) and "shared memory" in told
+    # One that ends while its tensors are fetched shows as a connection that is lost.
+    lost = isinstance(failure, (ConnectionError, EOFError, FileNotFoundError)) and not own
+    if not full and not lost and "DataLoader worker (pid" not in told:
         raise failure
     if full:
         raise WorkerError(
