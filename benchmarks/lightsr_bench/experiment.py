@@ -16,10 +16,10 @@ from lightsr.errors import LightsrError
 from lightsr_export import export, profile
 from lightsr_export.errors import IntegerFormError
 from lightsr_export.report import versions
-from lightsr_train import checkpoint, runfile, stages, store, workers
+from lightsr_train import checkpoint, runfile, stages, store
 from lightsr_train.degradation import BICUBIC, parse
 from lightsr_train.folders import OccupiedError
-from lightsr_train.processes import Processes
+from lightsr_train.processes import Processes, usual_readers
 from lightsr_train.settings import RunConfig
 from lightsr_train.training import LOG_FILE, STATE_FILE
 
@@ -291,7 +291,7 @@ def _train(variant: Variant, folder: Path, images: Path, progress: Callable[[str
             folder,
             images=images,
             resume=state.exists(),
-            processes=Processes(readers=min(workers.MOST, available_cpus())),
+            processes=Processes(readers=usual_readers()),
             report=lambda p: progress(f"training {variant.name}: {p.stage}, step {p.step:,} of {p.steps:,}"),
         )
     except OccupiedError:  # the pictures are the other process's

@@ -60,6 +60,11 @@ class Processes:
         return votes.item() > 0
 
 
+def usual_readers() -> int:
+    """As many as there are CPUs, at most `workers.MOST`."""
+    return min(workers.MOST, available_cpus())
+
+
 @contextmanager
 def joined(helpers: int | None = None) -> Iterator[Processes]:
     """The processes that `torchrun` started, over NCCL where each has a GPU, else over Gloo; or this one alone.
@@ -74,7 +79,8 @@ def joined(helpers: int | None = None) -> Iterator[Processes]:
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     cuda = torch.cuda.device_count() >= here  # one for each process here
     spare = max(0, available_cpus() // here - 1) if cuda else 0
-    readers, drawers = (min(workers.MOST, n) if helpers is None else helpers for n in (available_cpus(), spare))
+    usual = usual_readers(), min(workers.MOST, spare)
+    readers, drawers = usual if helpers is None else (helpers, helpers)
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
